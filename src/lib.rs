@@ -1,0 +1,6 @@
+//! Quorate: a leaderless key-value cluster. Dynamo (SOSP 2007) on QUIC and RocksDB.
+//!
+//! This page is the table of contents. `src/ARCHITECTURE.md` is the guided tour; `tests/tidy.rs` keeps the arrows
+//! between these modules pointing down.
+
+pub mod protocol;

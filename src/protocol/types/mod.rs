@@ -1,0 +1,12 @@
+//! The nouns that everything else is made of, each with its limits.
+
+mod address;
+mod id;
+pub mod limits;
+mod quorum;
+mod time;
+
+pub use address::{Address, AddressError, SortKey, TableName};
+pub use id::{ActorId, BootGeneration, ClusterId, DiskId, IdError, NodeId, PartitionId, WriteId};
+pub use quorum::{Quorum, QuorumError, Strictness};
+pub use time::{Hlc, Instant, WallTime};
