@@ -7,4 +7,8 @@
 //! Arrows point down: `shard` composes the machines, the machines stand on `version`, `ring` and `wire`, and all of
 //! them on `types`.
 
+pub mod replica;
+pub mod ring;
 pub mod types;
+pub mod version;
+pub mod wire;

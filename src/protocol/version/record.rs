@@ -1,0 +1,218 @@
+//! The record of an item: what goes to disk and over the wire, byte for byte the same.
+//!
+//! ```text
+//!   format u8 = 1 | header length u32
+//!   header:  vector count u16 | (actor u64 | counter u64) per entry
+//!            version count u16 | per version, 61 bytes:
+//!              actor u64 | counter u64 | hlc u64 | write id u128 | flags u8 | expires-at u64 | length u32 | checksum u64
+//!   payloads, in the versions' order
+//! ```
+//!
+//! All numbers big-endian. The causal part comes first, so two records are compared without touching their values.
+//! Encoding is canonical: equal states have equal bytes, so replicas can be compared by hash.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{Dot, Siblings, Version, VersionVector};
+use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VALUE_BYTES_MAX, VECTOR_ENTRIES_MAX};
+use crate::protocol::types::{ActorId, Hlc, WriteId};
+
+const FORMAT: u8 = 1;
+const PREFIX_BYTES: usize = 5;
+const ENTRY_BYTES: usize = 16;
+const VERSION_BYTES: usize = 61;
+const FLAG_TOMBSTONE: u8 = 1;
+
+/// The bytes are not a record. Nothing changed; the copy is unreadable, which is "unknown" and never "not found".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Fewer bytes than the record says it has.
+    #[error("the record is cut short")]
+    Truncated,
+    /// More bytes than the record says it has.
+    #[error("the record has {0} bytes too many")]
+    Trailing(usize),
+    /// Written by a newer program.
+    #[error("the record has format {0}; this program reads format {FORMAT}")]
+    Format(u8),
+    /// A count over its sanity bound.
+    #[error("the record claims {found} {what}; the bound is {bound}")]
+    Bound {
+        /// What is counted.
+        what: &'static str,
+        /// How many it claims.
+        found: usize,
+        /// How many there may be.
+        bound: usize,
+    },
+    /// Not the canonical order, an unknown flag, or a tombstone with a value.
+    #[error("the record is not canonical: {0}")]
+    Canonical(&'static str),
+}
+
+/// The causal part of a record, without its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// What the versions replaced.
+    pub vector: VersionVector,
+    /// The versions' dots, rising.
+    pub dots: Vec<Dot>,
+}
+
+impl Siblings {
+    /// How many bytes the record has.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        PREFIX_BYTES + self.header_bytes() + self.value_bytes()
+    }
+
+    fn header_bytes(&self) -> usize {
+        4 + self.vector().len() * ENTRY_BYTES + self.versions().len() * VERSION_BYTES
+    }
+
+    /// Appends the record.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(FORMAT);
+        out.put_u32(length_u32(self.header_bytes()));
+        out.put_u16(count_u16(self.vector().len()));
+        for dot in self.vector().iter() {
+            out.put_u64(dot.actor().as_u64());
+            out.put_u64(dot.counter());
+        }
+        out.put_u16(count_u16(self.versions().len()));
+        for version in self.versions() {
+            out.put_u64(version.dot.actor().as_u64());
+            out.put_u64(version.dot.counter());
+            out.put_u64(version.hlc.to_bits());
+            out.put_u128(version.write_id.as_u128());
+            out.put_u8(if version.tombstone { FLAG_TOMBSTONE } else { 0 });
+            out.put_u64(version.expires_at);
+            out.put_u32(length_u32(version.value.len()));
+            out.put_u64(version.checksum);
+        }
+        for version in self.versions() {
+            out.put_slice(&version.value);
+        }
+    }
+
+    /// The record in a buffer of its own.
+    #[must_use]
+    pub fn to_record(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.record_bytes());
+        self.encode(&mut out);
+        out.into()
+    }
+
+    /// Reads a record; the values are slices of it. Every count is checked before anything is allocated for it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the bytes. Never panics.
+    pub fn decode(record: &Bytes) -> Result<Self, RecordError> {
+        let mut header = header_of(record)?;
+        let vector = decode_vector(&mut header)?;
+        let count = decode_count(&mut header, "versions", MERGED_VERSIONS_MAX, VERSION_BYTES)?;
+        let mut at = record.len() - payload_bytes(record)?;
+        let mut versions = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (mut version, length) = decode_version(&mut header)?;
+            let end = at.checked_add(length).filter(|end| *end <= record.len()).ok_or(RecordError::Truncated)?;
+            version.value = record.slice(at..end);
+            at = end;
+            versions.push(version);
+        }
+        if header.has_remaining() {
+            return Err(RecordError::Trailing(header.remaining()));
+        }
+        if at != record.len() {
+            return Err(RecordError::Trailing(record.len() - at));
+        }
+        Self::from_parts(vector, versions).ok_or(RecordError::Canonical("versions do not rise by dot"))
+    }
+}
+
+impl Summary {
+    /// Reads the causal part only.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the header.
+    pub fn decode(record: &Bytes) -> Result<Self, RecordError> {
+        let mut header = header_of(record)?;
+        let vector = decode_vector(&mut header)?;
+        let count = decode_count(&mut header, "versions", MERGED_VERSIONS_MAX, VERSION_BYTES)?;
+        let mut dots = Vec::with_capacity(count);
+        for _ in 0..count {
+            dots.push(decode_version(&mut header)?.0.dot);
+        }
+        Ok(Self { vector, dots })
+    }
+}
+
+fn header_of(record: &Bytes) -> Result<&[u8], RecordError> {
+    let (&format, _) = record.split_first().ok_or(RecordError::Truncated)?;
+    if format != FORMAT {
+        return Err(RecordError::Format(format));
+    }
+    let end = record.len() - payload_bytes(record)?;
+    record.get(PREFIX_BYTES..end).ok_or(RecordError::Truncated)
+}
+
+/// Bytes after the header.
+fn payload_bytes(record: &Bytes) -> Result<usize, RecordError> {
+    let mut length = record.get(1..PREFIX_BYTES).ok_or(RecordError::Truncated)?;
+    let length = usize::try_from(length.get_u32()).map_err(|_| RecordError::Truncated)?;
+    record.len().checked_sub(PREFIX_BYTES).and_then(|rest| rest.checked_sub(length)).ok_or(RecordError::Truncated)
+}
+
+fn decode_vector(header: &mut &[u8]) -> Result<VersionVector, RecordError> {
+    let count = decode_count(header, "vector entries", VECTOR_ENTRIES_MAX, ENTRY_BYTES)?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        entries.push((ActorId::new(header.get_u64()), header.get_u64()));
+    }
+    VersionVector::from_sorted(entries).ok_or(RecordError::Canonical("vector entries do not rise by actor"))
+}
+
+/// A count that the remaining bytes can hold.
+fn decode_count(header: &mut &[u8], what: &'static str, bound: usize, bytes_each: usize) -> Result<usize, RecordError> {
+    let count = usize::from(header.try_get_u16().map_err(|_| RecordError::Truncated)?);
+    if count > bound {
+        return Err(RecordError::Bound { what, found: count, bound });
+    }
+    if header.remaining() < count * bytes_each {
+        return Err(RecordError::Truncated);
+    }
+    Ok(count)
+}
+
+/// One version without its value, and the value's length. The caller checked that the bytes are there.
+fn decode_version(header: &mut &[u8]) -> Result<(Version, usize), RecordError> {
+    let dot = Dot::new(ActorId::new(header.get_u64()), header.get_u64());
+    let hlc = Hlc::from_bits(header.get_u64());
+    let write_id = WriteId::new(header.get_u128());
+    let flags = header.get_u8();
+    let expires_at = header.get_u64();
+    let length = usize::try_from(header.get_u32()).map_err(|_| RecordError::Truncated)?;
+    let checksum = header.get_u64();
+    if flags & !FLAG_TOMBSTONE != 0 {
+        return Err(RecordError::Canonical("unknown flag of a version"));
+    }
+    if dot.counter() == 0 {
+        return Err(RecordError::Canonical("a dot counts from 1"));
+    }
+    if length > VALUE_BYTES_MAX {
+        return Err(RecordError::Bound { what: "value bytes", found: length, bound: VALUE_BYTES_MAX });
+    }
+    let tombstone = flags & FLAG_TOMBSTONE != 0;
+    if tombstone && length > 0 {
+        return Err(RecordError::Canonical("a tombstone with a value"));
+    }
+    Ok((Version { dot, hlc, write_id, tombstone, expires_at, checksum, value: Bytes::new() }, length))
+}
+
+fn length_u32(length: usize) -> u32 {
+    u32::try_from(length).expect("an item in memory is below 4 GiB: its parts are bounded when decoded")
+}
+
+fn count_u16(count: usize) -> u16 {
+    u16::try_from(count).expect("vector and versions are bounded by 4,096 when decoded and by 64 when put")
+}

@@ -1,0 +1,134 @@
+//! The kinds of frames, and who may send which.
+
+/// Who is at the other end of a connection, by certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A member of the roster.
+    Node,
+    /// A client.
+    Client,
+    /// An administrator.
+    Admin,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $value:literal,)*) => {
+        /// What a frame is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[$doc])* $name = $value,)*
+        }
+
+        impl Kind {
+            /// The kind with this number.
+            #[must_use]
+            pub const fn from_u8(value: u8) -> Option<Self> {
+                match value {
+                    $($value => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Every kind there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+kinds! {
+    /// The first frame of each direction of a connection.
+    Hello = 1,
+    /// The answer to a frame that could not be carried out: a [`super::Failure`].
+    Error = 2,
+    /// Asks whether the other end is alive.
+    Ping = 3,
+    /// It is.
+    Pong = 4,
+    /// Makes an uninitialised node a member of a new cluster.
+    Create = 16,
+    /// It is one now.
+    Created = 17,
+    /// Asks for the creation record, secrets included.
+    State = 18,
+    /// The record, or none.
+    StateReply = 19,
+    /// Asks how a node sees itself and its peers.
+    Status = 20,
+    /// How it does.
+    StatusReply = 21,
+    /// Asks for roster, layout and ports.
+    View = 22,
+    /// Roster, layout and ports.
+    ViewReply = 23,
+    /// Reads an item.
+    Get = 32,
+    /// Its versions and context.
+    GetReply = 33,
+    /// Writes or deletes an item.
+    Put = 34,
+    /// Where it is stored.
+    PutReply = 35,
+    /// Lists the addresses of a partition.
+    Scan = 36,
+    /// A page of them.
+    ScanReply = 37,
+    /// Asks a replica for its copy of an item.
+    Read = 48,
+    /// The copy.
+    ReadReply = 49,
+    /// Gives a replica an item to join.
+    Merge = 50,
+    /// It is joined.
+    MergeReply = 51,
+}
+
+impl Kind {
+    /// The kind as its number.
+    #[must_use]
+    pub const fn as_u8(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether a sender may ask this of a node. Clients never send dots, merges or hints: a client that could would be
+    /// able to overwrite what it has not seen.
+    #[must_use]
+    pub const fn may_ask(self, sender: Sender) -> bool {
+        match self {
+            Self::Hello | Self::Ping | Self::View | Self::Status => true,
+            Self::Create | Self::State => matches!(sender, Sender::Admin),
+            Self::Get | Self::Put | Self::Scan => true,
+            Self::Read | Self::Merge => matches!(sender, Sender::Node),
+            Self::Error
+            | Self::Pong
+            | Self::Created
+            | Self::StateReply
+            | Self::StatusReply
+            | Self::ViewReply
+            | Self::GetReply
+            | Self::PutReply
+            | Self::ScanReply
+            | Self::ReadReply
+            | Self::MergeReply => false,
+        }
+    }
+
+    /// Whether this is an answer.
+    #[must_use]
+    pub const fn is_reply(self) -> bool {
+        matches!(
+            self,
+            Self::Error
+                | Self::Pong
+                | Self::Created
+                | Self::StateReply
+                | Self::StatusReply
+                | Self::ViewReply
+                | Self::GetReply
+                | Self::PutReply
+                | Self::ScanReply
+                | Self::ReadReply
+                | Self::MergeReply
+        )
+    }
+}

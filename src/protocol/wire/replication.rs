@@ -1,0 +1,161 @@
+//! What a coordinator asks of the replicas.
+//!
+//! ```text
+//!   Read        address
+//!   ReadReply   result u8 (0 found, 1 absent, 2 unreadable) | flags u8 (1 unverified) | record
+//!   Merge       address | record
+//!   MergeReply  flags u8 (1 fsynced)
+//! ```
+//!
+//! A merge carries the sender's whole item, and the record in it is byte for byte what the disk gets.
+
+use bytes::{BufMut, Bytes};
+
+use super::WireError;
+use super::codec::{Reader, address_bytes, put_address};
+use crate::protocol::types::Address;
+
+const FLAG_UNVERIFIED: u8 = 1;
+const FLAG_FSYNCED: u8 = 1;
+
+/// Asks a replica for its copy of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Which item.
+    pub address: Address,
+}
+
+/// What a replica found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadResult {
+    /// Its record.
+    Found(Bytes),
+    /// It holds nothing of the item.
+    Absent,
+    /// It cannot read its copy: unknown, which is never "not found".
+    Unreadable,
+}
+
+/// A replica's copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadReply {
+    /// What it found.
+    pub result: ReadResult,
+    /// It may have lost acknowledged writes: its answer adds data but does not count toward R.
+    pub unverified: bool,
+}
+
+/// Gives a replica an item to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergeRequest {
+    /// Which item.
+    pub address: Address,
+    /// The sender's whole item.
+    pub record: Bytes,
+}
+
+/// The item is joined and stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MergeReply {
+    /// It survives a power loss.
+    pub fsynced: bool,
+}
+
+impl ReadRequest {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        address_bytes(&self.address)
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        put_address(out, &self.address);
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let out = Self { address: reader.address()? };
+        reader.finish()?;
+        Ok(out)
+    }
+}
+
+impl ReadReply {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        2 + match &self.result {
+            ReadResult::Found(record) => record.len(),
+            ReadResult::Absent | ReadResult::Unreadable => 0,
+        }
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(match self.result {
+            ReadResult::Found(_) => 0,
+            ReadResult::Absent => 1,
+            ReadResult::Unreadable => 2,
+        });
+        out.put_u8(u8::from(self.unverified) * FLAG_UNVERIFIED);
+        if let ReadResult::Found(record) = &self.result {
+            out.put_slice(record);
+        }
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let result = reader.u8("result")?;
+        let unverified = reader.u8("flags")? & FLAG_UNVERIFIED != 0;
+        let result = match result {
+            0 => return Ok(Self { result: ReadResult::Found(reader.rest()), unverified }),
+            1 => ReadResult::Absent,
+            2 => ReadResult::Unreadable,
+            other => return Err(WireError::Field { what: "result", found: u64::from(other) }),
+        };
+        reader.finish()?;
+        Ok(Self { result, unverified })
+    }
+}
+
+impl MergeRequest {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        address_bytes(&self.address) + self.record.len()
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        put_address(out, &self.address);
+        out.put_slice(&self.record);
+    }
+
+    /// Reads the body; the record is still to be decoded.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let address = reader.address()?;
+        Ok(Self { address, record: reader.rest() })
+    }
+}
+
+impl MergeReply {
+    /// Bytes of the body.
+    pub const BODY_BYTES: usize = 1;
+
+    /// Appends the body.
+    pub fn encode(self, out: &mut impl BufMut) {
+        out.put_u8(u8::from(self.fsynced) * FLAG_FSYNCED);
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let fsynced = reader.u8("flags")? & FLAG_FSYNCED != 0;
+        reader.finish()?;
+        Ok(Self { fsynced })
+    }
+}

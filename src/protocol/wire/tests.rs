@@ -1,0 +1,191 @@
+//! Codecs come back as they went, and survive anything.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::ring::LayoutId;
+use crate::protocol::types::{ActorId, Address, Hlc, NodeId, PartitionId, Strictness, WriteId};
+use crate::protocol::version::{Dot, Version};
+
+fn any_bytes(range: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), range).prop_map(Bytes::from)
+}
+
+fn any_address() -> impl Strategy<Value = Address> {
+    ("[a-z0-9._-]{1,64}", any_bytes(1..1025), any_bytes(0..1025))
+        .prop_map(|(table, key, sort)| Address::new(Bytes::from(table), key, sort).unwrap())
+}
+
+fn any_strictness() -> impl Strategy<Value = Strictness> {
+    prop_oneof![Just(Strictness::Strict), Just(Strictness::Sloppy)]
+}
+
+fn any_dot() -> impl Strategy<Value = Dot> {
+    any::<(u64, u64)>().prop_map(|(actor, counter)| Dot::new(ActorId::new(actor), counter))
+}
+
+fn any_put() -> impl Strategy<Value = PutRequest> {
+    (
+        any_address(),
+        any::<u128>(),
+        0..3,
+        any::<u8>(),
+        any_strictness(),
+        any_bytes(0..100),
+        any::<u64>(),
+        any_bytes(0..500),
+    )
+        .prop_map(|(address, write_id, want, w, strictness, token, checksum, value)| {
+            let want = [Want::Value, Want::Delete, Want::DeleteSeen][usize::try_from(want).unwrap()];
+            let value = if want == Want::Value { value } else { Bytes::new() };
+            PutRequest { address, write_id: WriteId::new(write_id), want, w, strictness, token, checksum, value }
+        })
+}
+
+fn any_get_reply() -> impl Strategy<Value = GetReply> {
+    let version = (any_dot(), any::<u64>(), any::<u128>(), any::<u64>(), any_bytes(0..200));
+    let version = version.prop_map(|(dot, hlc, write_id, checksum, value)| Version {
+        dot,
+        hlc: Hlc::from_bits(hlc),
+        write_id: WriteId::new(write_id),
+        tombstone: false,
+        expires_at: 0,
+        checksum,
+        value,
+    });
+    (any_bytes(0..100), prop::collection::vec(version, 0..5)).prop_map(|(token, versions)| GetReply { token, versions })
+}
+
+fn any_put_reply() -> impl Strategy<Value = PutReply> {
+    let copy = any::<(u128, bool, bool)>();
+    let copies = prop::collection::vec(copy, 0..5);
+    (any_dot(), any::<u128>(), any::<u16>(), any_bytes(0..100), copies).prop_map(
+        |(dot, write_id, versions, token, copies)| {
+            let copy = |(node, primary, fsynced)| StoredCopy { node: NodeId::new(node), primary, fsynced };
+            let stored = Stored { copies: copies.into_iter().map(copy).collect() };
+            PutReply { dot, write_id: WriteId::new(write_id), versions, token, stored }
+        },
+    )
+}
+
+/// Encodes a body and checks that its announced length is its length.
+macro_rules! body_of {
+    ($message:expr) => {{
+        let mut out = Vec::new();
+        $message.encode(&mut out);
+        prop_assert_eq!(out.len(), $message.body_bytes());
+        Bytes::from(out)
+    }};
+}
+
+proptest! {
+    #[test]
+    fn requests_come_back_as_they_went(
+        put in any_put(), get_address in any_address(), r in any::<u8>(), strictness in any_strictness(),
+        reply in any_get_reply(), put_reply in any_put_reply(), after in any_bytes(0..300),
+        keys in prop::collection::vec(any_bytes(0..50), 0..9), record in any_bytes(0..99), unverified in any::<bool>(),
+    ) {
+        prop_assert_eq!(PutRequest::decode(body_of!(put)).unwrap(), put.clone());
+        let get = GetRequest { address: get_address.clone(), r, strictness };
+        prop_assert_eq!(GetRequest::decode(body_of!(get)).unwrap(), get);
+        prop_assert_eq!(GetReply::decode(body_of!(reply)).unwrap(), reply);
+        prop_assert_eq!(PutReply::decode(body_of!(put_reply)).unwrap(), put_reply);
+        let scan = ScanRequest { partition: PartitionId::new(9), limit: 7, table: Bytes::from_static(b"t"), after };
+        prop_assert_eq!(ScanRequest::decode(body_of!(scan)).unwrap(), scan);
+        let scanned = ScanReply { more: true, keys };
+        prop_assert_eq!(ScanReply::decode(body_of!(scanned)).unwrap(), scanned);
+        let read = ReadRequest { address: get_address.clone() };
+        prop_assert_eq!(ReadRequest::decode(body_of!(read)).unwrap(), read);
+        for result in [ReadResult::Found(record.clone()), ReadResult::Absent, ReadResult::Unreadable] {
+            let found = ReadReply { result, unverified };
+            prop_assert_eq!(ReadReply::decode(body_of!(found)).unwrap(), found);
+        }
+        let merge = MergeRequest { address: get_address, record };
+        prop_assert_eq!(MergeRequest::decode(body_of!(merge)).unwrap(), merge);
+    }
+
+    #[test]
+    fn every_truncation_of_a_request_is_refused(put in any_put(), cut in any::<prop::sample::Index>()) {
+        let body = body_of!(put);
+        let cut = cut.index(body.len());
+        prop_assert!(PutRequest::decode(body.slice(..cut)).is_err());
+    }
+
+    #[test]
+    fn decoders_never_panic_on_arbitrary_bytes(body in any_bytes(0..400)) {
+        super::decode_any(&body);
+    }
+
+    #[test]
+    fn decoders_never_panic_on_damaged_messages(put in any_put(), reply in any_get_reply(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        for body in [body_of!(put), body_of!(reply)] {
+            let mut damaged = body.to_vec();
+            let at = at.index(damaged.len());
+            damaged[at] ^= 1 << bit;
+            super::decode_any(&Bytes::from(damaged));
+        }
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_they_are_cut(
+        bodies in prop::collection::vec(any_bytes(0..300), 1..9),
+        step in 1_usize..200,
+    ) {
+        let mut stream = Vec::new();
+        for (at, body) in bodies.iter().enumerate() {
+            let header = Header::new(Kind::Put, at as u64, 5, LayoutId::new(1, 7 << 64));
+            stream.extend_from_slice(&Frame::new(header, body.clone()).to_bytes());
+        }
+        let mut decoder = FrameDecoder::new(1000);
+        let mut seen = Vec::new();
+        for chunk in stream.chunks(step) {
+            decoder.extend(chunk);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                prop_assert_eq!(frame.header.correlation, seen.len() as u64);
+                prop_assert!(frame.header.names(LayoutId::new(1, 7 << 64)));
+                seen.push(frame.body);
+            }
+        }
+        prop_assert!(!decoder.is_mid_frame());
+        prop_assert_eq!(seen, bodies);
+    }
+
+    #[test]
+    fn frame_decoder_never_panics_and_never_holds_more_than_its_limit(chunks in prop::collection::vec(any_bytes(0..200), 0..20)) {
+        let mut decoder = FrameDecoder::new(500);
+        for chunk in chunks {
+            decoder.extend(&chunk);
+            while let Ok(Some(frame)) = decoder.next_frame() {
+                prop_assert!(frame.body.len() <= 500);
+            }
+        }
+    }
+}
+
+#[test]
+fn oversized_frame_is_refused_before_its_body_arrives() {
+    let mut decoder = FrameDecoder::new(1000);
+    decoder.extend(&2_000_000_000_u32.to_be_bytes());
+    assert_eq!(decoder.next_frame(), Err(WireError::Oversized { found: 2_000_000_000, limit: 1000 }));
+}
+
+#[test]
+fn clients_may_not_send_what_replicas_send_each_other() {
+    for kind in Kind::ALL {
+        assert_eq!(Kind::from_u8(kind.as_u8()), Some(*kind));
+        let replica_only = matches!(kind, Kind::Read | Kind::Merge);
+        assert!(!(replica_only && kind.may_ask(Sender::Client)));
+        assert!(!(replica_only && kind.may_ask(Sender::Admin)));
+        assert!(!(matches!(kind, Kind::Create | Kind::State) && kind.may_ask(Sender::Client)));
+        assert!(!(matches!(kind, Kind::Create | Kind::State) && kind.may_ask(Sender::Node)));
+        assert!(!(kind.is_reply() && kind.may_ask(Sender::Node)));
+    }
+}
+
+#[test]
+fn failure_comes_back_as_it_went() {
+    let copy = StoredCopy { node: NodeId::new(5), primary: true, fsynced: false };
+    let failure = Failure { stored: vec![copy], ..Failure::new(FailureCode::QuorumNotMet, "1 of 2") };
+    assert_eq!(decode_control::<Failure>(&encode_control(&failure), "error"), Ok(failure));
+}
