@@ -7,6 +7,7 @@
 //! Arrows point down: `shard` composes the machines, the machines stand on `version`, `ring` and `wire`, and all of
 //! them on `types`.
 
+pub mod coordinator;
 pub mod replica;
 pub mod ring;
 pub mod types;

@@ -128,7 +128,7 @@ fn dot_is_never_minted_below_what_the_item_knows() {
 #[test]
 fn retry_finds_its_write_in_the_log_until_the_window_ends() {
     let mut partition = Partition::load(PartitionId::new(0), &PartitionImage::default()).unwrap();
-    let mut turn = |partition: &mut Partition, n: u64, wall: u64| {
+    let turn = |partition: &mut Partition, n: u64, wall: u64| {
         let mut item = Siblings::default();
         item.put(&Context::default(), version(dot(1, n), u128::from(n)), Default::default());
         partition.record(&key("k"), &item);
