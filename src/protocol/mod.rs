@@ -10,6 +10,7 @@
 pub mod coordinator;
 pub mod replica;
 pub mod ring;
+pub mod shard;
 pub mod types;
 pub mod version;
 pub mod wire;

@@ -96,6 +96,12 @@ impl Get {
         self.answered.iter().any(|(by, _)| *by == slot)
     }
 
+    /// Whether the slot's answer counts toward R.
+    #[must_use]
+    pub fn counted(&self, slot: Slot) -> bool {
+        self.answered.iter().any(|(by, answer)| *by == slot && answer.counts)
+    }
+
     /// Answers that count toward R.
     #[must_use]
     pub fn answers(&self) -> u8 {

@@ -56,29 +56,26 @@ impl Partition {
         &self.clock
     }
 
-    /// Whether this process has an actor here already.
-    #[must_use]
-    pub fn has_actor(&self) -> bool {
-        self.actor.is_some()
+    /// Forgets the actor, so that the next write draws a new one: to be called whenever state that it minted for was
+    /// lost.
+    pub fn rotate_actor(&mut self) {
+        self.actor = None;
     }
 
-    /// Takes a new actor for the dots from here on. Called before the first write, and whenever state that the old one
-    /// minted for was lost.
-    pub fn rotate_actor(&mut self, id: ActorId) {
-        self.actor = Some(Actor { id, minted: 0 });
-    }
-
-    /// Mints the next dot for an item.
+    /// Mints the next dot for an item. `fresh` draws an actor: at the first coordinated write of the process, and when
+    /// the item claims a dot that the actor has not minted, as only a confused or hostile peer's copy can.
     ///
     /// # Panics
-    /// When no actor was taken, or the item knows a dot of this actor that the actor has not minted: both would be
-    /// defects of this program, and going on would lose an acknowledged write.
-    pub fn mint(&mut self, item: &Siblings) -> Dot {
-        let actor = self.actor.as_mut().expect("an actor is taken before the first dot is minted");
+    /// When the fresh actor is known to the item too: its number was drawn twice, and going on would lose a write.
+    pub fn mint(&mut self, item: &Siblings, fresh: impl FnOnce() -> ActorId) -> Dot {
+        let next = |actor: &Actor| actor.minted + 1;
+        let usable = self.actor.filter(|actor| item.context().counter(actor.id) < next(actor));
+        let mut actor = usable.unwrap_or_else(|| Actor { id: fresh(), minted: 0 });
         actor.minted += 1;
         let dot = Dot::new(actor.id, actor.minted);
         let known = item.context().counter(actor.id);
         assert!(known < dot.counter(), "{dot} would be minted twice in {}: the item knows {known}", self.id);
+        self.actor = Some(actor);
         dot
     }
 
