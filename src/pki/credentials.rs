@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::authority::{Authority, Leaf};
-use super::chain::{Purpose, check_chain};
+use super::chain::{Chains, Purpose};
 use super::identity::{Identity, IdentityError, Role, cluster_of_authority};
 use super::moment::{Moment, Validity};
 use super::pem::{self, PemError};
@@ -96,7 +96,7 @@ pub enum CredentialsError {
         expected: ClusterId,
     },
     /// Its time is over.
-    #[error("{} expired at {not_after}, now is {now}; issue a new one with `quorate cert` (same id, another directory)", path.display())]
+    #[error("{} expired at {not_after}, now is {now}; move it and its key away and issue new ones with `quorate cert` (a node's with the same --id)", path.display())]
     Expired {
         /// The certificate's file.
         path: PathBuf,
@@ -133,7 +133,7 @@ pub enum CredentialsError {
 #[derive(Clone)]
 pub struct Credentials {
     key: Arc<CertifiedKey>,
-    roots: Arc<RootCertStore>,
+    chains: Arc<Chains>,
     identity: Identity,
     validity: Validity,
 }
@@ -183,8 +183,13 @@ impl Credentials {
 
     /// The authorities that peers must be signed by.
     #[must_use]
-    pub const fn roots(&self) -> &Arc<RootCertStore> {
-        &self.roots
+    pub fn roots(&self) -> &Arc<RootCertStore> {
+        self.chains.roots()
+    }
+
+    /// The roots, ready to check chains.
+    pub(super) const fn chains(&self) -> &Arc<Chains> {
+        &self.chains
     }
 
     /// Who these credentials say we are.
@@ -234,7 +239,7 @@ fn check(
             PemError::Empty { path: paths.certificate.clone(), what: "certificate", begin: "CERTIFICATE" }.into()
         );
     };
-    let (roots, cluster) = trust(authorities, &paths.ca)?;
+    let (chains, cluster) = trust(authorities, &paths.ca)?;
     let identity_error = |source| CredentialsError::Identity { path: paths.certificate.clone(), source };
     let identity = Identity::from_certificate(leaf).map_err(identity_error)?;
     if identity.cluster != cluster {
@@ -248,20 +253,18 @@ fn check(
     let validity = Validity::of(leaf).map_err(identity_error)?;
     check_dates(validity, &paths.certificate, now)?;
     for purpose in purposes(&identity.role) {
-        check_chain(leaf, intermediates, &roots, *purpose, now.to_unix_time()).map_err(|e| {
-            CredentialsError::NotSigned {
-                path: paths.certificate.clone(),
-                ca: paths.ca.clone(),
-                role: identity.role.clone(),
-                reason: e.to_string(),
-            }
+        chains.check(leaf, intermediates, *purpose, now.to_unix_time()).map_err(|e| CredentialsError::NotSigned {
+            path: paths.certificate.clone(),
+            ca: paths.ca.clone(),
+            role: identity.role.clone(),
+            reason: e.to_string(),
         })?;
     }
-    Ok(Credentials { key: Arc::new(key), roots: Arc::new(roots), identity, validity })
+    Ok(Credentials { key: Arc::new(key), chains: Arc::new(chains), identity, validity })
 }
 
-/// The roots, and the one cluster that they are of.
-fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(RootCertStore, ClusterId), CredentialsError> {
+/// Chains to the roots, and the one cluster that they are of.
+fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(Chains, ClusterId), CredentialsError> {
     let authority_error = |source| CredentialsError::Authority { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
     let mut cluster = None;
@@ -274,10 +277,11 @@ fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(RootCe
         let added = roots.add(authority.clone());
         added.map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
     }
-    match cluster {
-        Some(cluster) => Ok((roots, cluster)),
-        None => Err(PemError::Empty { path: path.to_owned(), what: "certificate", begin: "CERTIFICATE" }.into()),
-    }
+    let Some(cluster) = cluster else {
+        return Err(PemError::Empty { path: path.to_owned(), what: "certificate", begin: "CERTIFICATE" }.into());
+    };
+    let chains = Chains::to(roots).map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
+    Ok((chains, cluster))
 }
 
 fn check_dates(validity: Validity, path: &Path, now: Moment) -> Result<(), CredentialsError> {

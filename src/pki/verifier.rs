@@ -13,19 +13,17 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::verify_tls13_signature;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::chain::{Purpose, check_chain};
+use super::chain::{Chains, Purpose};
 use super::credentials::Credentials;
 use super::identity::{Identity, IdentityError, Role};
 use super::moment::Moment;
-use super::provider::provider;
 use crate::protocol::types::{ClusterId, NodeId};
 
 /// Whom a client expects at an address.
@@ -114,18 +112,13 @@ impl From<PeerError> for Error {
 /// Our side of every judgement.
 #[derive(Debug)]
 struct Trust {
-    roots: Arc<RootCertStore>,
+    chains: Arc<Chains>,
     cluster: ClusterId,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Trust {
     fn new(credentials: &Credentials) -> Self {
-        Self {
-            roots: credentials.roots().clone(),
-            cluster: credentials.cluster(),
-            algorithms: provider().signature_verification_algorithms,
-        }
+        Self { chains: credentials.chains().clone(), cluster: credentials.cluster() }
     }
 
     /// The identity of a peer with a valid chain in our trust domain.
@@ -141,7 +134,7 @@ impl Trust {
         if identity.cluster != self.cluster {
             return Err(PeerError::TrustDomain { found: identity.cluster, ours: self.cluster });
         }
-        match check_chain(leaf, intermediates, &self.roots, purpose, now) {
+        match self.chains.check(leaf, intermediates, purpose, now) {
             Ok(()) => Ok(identity),
             Err(error) => Err(explain_chain(identity, purpose, error)),
         }
@@ -220,11 +213,11 @@ impl ServerCertVerifier for NodeVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.trust.algorithms)
+        verify_tls13_signature(message, certificate, signature, self.trust.chains.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.trust.chains.algorithms().supported_schemes()
     }
 }
 
@@ -271,11 +264,11 @@ impl ClientCertVerifier for RoleVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.trust.algorithms)
+        verify_tls13_signature(message, certificate, signature, self.trust.chains.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.trust.chains.algorithms().supported_schemes()
     }
 }
 
