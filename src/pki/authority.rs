@@ -45,7 +45,10 @@ pub enum AuthorityError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// No certificate in the file belongs to the key.
-    #[error("the key {} does not belong to any certificate in {}; use the pair that `quorate cert ca` made", key.display(), certificate.display())]
+    #[error(
+        "the key {} does not belong to any certificate in {}; use the pair that `quorate cert ca` made",
+        key.display(), certificate.display()
+    )]
     KeyMismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -69,14 +72,18 @@ pub enum AuthorityError {
         source: IdentityError,
     },
     /// The certificate may not sign others.
-    #[error("{} is not an authority's certificate (its basic constraints do not say CA); make one with `quorate cert ca`", path.display())]
+    #[error(
+        "{} is not an authority's certificate (its basic constraints do not say CA); make one with `quorate cert ca`",
+        path.display()
+    )]
     Leaf {
         /// The certificate's file.
         path: PathBuf,
     },
     /// An authority past its last day issues nothing: the leaf would be invalid at once.
     #[error(
-        "the authority of cluster {cluster} expired at {not_after}; make a new one with `quorate cert ca --cluster {cluster}` in another directory and reissue"
+        "the authority of cluster {cluster} expired at {not_after}; make a new one with \
+         `quorate cert ca --cluster {cluster}` in another directory and reissue"
     )]
     Expired {
         /// The cluster.
@@ -154,8 +161,8 @@ impl Authority {
         pem::write_pair((&certificate, &self.certificate_pem), (&key, &self.issuer.key().serialize_pem()))
     }
 
-    /// Loads `ca.crt` and `ca.key` from a directory. The certificate may be a bundle, as while an authority is replaced:
-    /// the one that belongs to the key is used.
+    /// Loads `ca.crt` and `ca.key` from a directory. The certificate may be a bundle, as while an authority is
+    /// replaced: the one that belongs to the key is used.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
@@ -181,13 +188,14 @@ impl Authority {
     /// its authority when `lifetime` would outlast it.
     ///
     /// # Errors
-    /// [`AuthorityError::Name`] for a name that is no identity, [`AuthorityError::Expired`] for an authority that is over.
+    /// [`AuthorityError::Name`] for a name that is no identity, [`AuthorityError::Expired`] for an authority that is
+    /// over.
     pub fn issue(&self, label: &str, role: Role, lifetime: Duration, now: Moment) -> Result<Leaf, AuthorityError> {
         self.issue_for_hosts(label, role, &[], lifetime, now)
     }
 
-    /// As [`Authority::issue`], with DNS names and IP addresses beside the identity. The cluster ignores them; programs that
-    /// reach a node's HTTP door over TLS (curl, a browser) compare them with the URL.
+    /// As [`Authority::issue`], with DNS names and IP addresses beside the identity. The cluster ignores them; programs
+    /// that reach a node's HTTP door over TLS (curl, a browser) compare them with the URL.
     ///
     /// # Errors
     /// As [`Authority::issue`], and [`AuthorityError::Host`].

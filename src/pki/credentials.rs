@@ -1,12 +1,12 @@
 //! What one process shows to its peers, and whom it believes: chain, key and roots, all checked when loaded.
 //!
 //! A process that starts (or reloads) with credentials that no peer would take is better stopped at once, with the file
-//! and the way out in the error, than found out by its peers. So everything that a peer will check is checked here:
-//! the key's mode and that it belongs to the certificate, the dates, the signature of the authority, the identity and its
+//! and the way out in the error, than found out by its peers. So everything that a peer will check is checked here: the
+//! key's mode and that it belongs to the certificate, the dates, the signature of the authority, the identity and its
 //! trust domain, the purposes that the role needs.
 //!
-//! A `ca` file may hold several authorities of one cluster: while an authority is replaced, trust the new one everywhere,
-//! then reissue the leaves, then drop the old one.
+//! A `ca` file may hold several authorities of one cluster: while an authority is replaced, trust the new one
+//! everywhere, then reissue the leaves, then drop the old one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,14 +35,18 @@ pub struct CredentialFiles {
     pub ca: PathBuf,
 }
 
-/// Why credentials were not loaded. Nothing changed: a process that reloads keeps the old ones. Whose fault: the operator's.
+/// Why credentials were not loaded. Nothing changed: a process that reloads keeps the old ones. Whose fault: the
+/// operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file that is missing, unreadable, empty, damaged or too open.
     #[error(transparent)]
     Pem(#[from] PemError),
     /// Files of two different issues were mixed.
-    #[error("the key {} does not belong to the certificate {}; use the pair that was issued together", key.display(), certificate.display())]
+    #[error(
+        "the key {} does not belong to the certificate {}; use the pair that was issued together",
+        key.display(), certificate.display()
+    )]
     KeyMismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -84,7 +88,10 @@ pub enum CredentialsError {
         second: ClusterId,
     },
     /// Files of two clusters were mixed.
-    #[error("{} is of trust domain {found}, but the authority {} is of {expected}; use the files of one cluster", path.display(), ca.display())]
+    #[error(
+        "{} is of trust domain {found}, but the authority {} is of {expected}; use the files of one cluster",
+        path.display(), ca.display()
+    )]
     TrustDomain {
         /// The certificate's file.
         path: PathBuf,
@@ -96,7 +103,11 @@ pub enum CredentialsError {
         expected: ClusterId,
     },
     /// Its time is over.
-    #[error("{} expired at {not_after}, now is {now}; move it and its key away and issue new ones with `quorate cert` (a node's with the same --id)", path.display())]
+    #[error(
+        "{} expired at {not_after}, now is {now}; move it and its key away and issue new ones with `quorate cert` (a \
+         node's with the same --id)",
+        path.display()
+    )]
     Expired {
         /// The certificate's file.
         path: PathBuf,
@@ -116,7 +127,10 @@ pub enum CredentialsError {
         now: Moment,
     },
     /// The right cluster id, but another authority's signature, or purposes that do not fit the role.
-    #[error("{} is not signed by the authority {} for the role {role}: {reason}; issue it again with that authority", path.display(), ca.display())]
+    #[error(
+        "{} is not signed by the authority {} for the role {role}: {reason}; issue it again with that authority",
+        path.display(), ca.display()
+    )]
     NotSigned {
         /// The certificate's file.
         path: PathBuf,

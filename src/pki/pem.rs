@@ -63,13 +63,16 @@ pub enum PemError {
         mode: u32,
     },
     /// A file is never overwritten: it may be the only copy of a key.
-    #[error("{} exists already and is never overwritten; choose another name or directory, or move it away", path.display())]
+    #[error(
+        "{} exists already and is never overwritten; choose another name or directory, or move it away",
+        path.display()
+    )]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// The disk or the directory refused. A half-written file was removed; when only its name could not be made durable, both
-    /// files are there.
+    /// The disk or the directory refused. A half-written file was removed; when only its name could not be made
+    /// durable, both files are there.
     #[error("cannot write {}: {source}", path.display())]
     Unwritable {
         /// The file or directory.

@@ -6,16 +6,16 @@
 //! |---|---|---|
 //! | version | 1.3 only | nothing else is spoken |
 //! | certificates | on both sides, always | an identity is needed before the first frame |
-//! | cipher suite | AES-128-GCM first, the server's order | half of the encryption cost of AES-256 or `ChaCha20` with AES-NI |
-//! | 0-RTT | off | replayable; on the server it precedes the client's certificate. quinn's own constructors switch it on |
-//! | resumption | off: no session store, no tickets | a resumed session takes over the old identity unverified, past expiry |
+//! | cipher suite | AES-128-GCM first, the server's order | the fewest rounds where the CPU has AES instructions |
+//! | 0-RTT | off | replayable, and before the client's certificate; quinn's constructors switch it on |
+//! | resumption | off: no store, no tickets | a resumed session takes over the old identity, unverified, past expiry |
 //! | key log, SNI | none | secrets stay in the process; names mean nothing |
 //!
 //! A configuration is immutable. To reload certificates build a new one and swap it in (`Endpoint::set_server_config`,
 //! `connect_with`): new connections use it, old ones keep what they have.
 //!
-//! *Caveat.* In TLS 1.3 a client has finished its handshake before the server has seen its certificate. So a refused client
-//! first sees a connection and then its end; [`explain`] words both forms.
+//! *Caveat.* In TLS 1.3 a client has finished its handshake before the server has seen its certificate. So a refused
+//! client first sees a connection and then its end; [`explain`] words both forms.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Judges the certificate that a peer shows.
 //!
 //! Both directions check the chain to the authority at the current time, then the identity, then its trust domain. A
-//! server takes every role of its trust domain (what a role may do is decided per frame). A client takes a node only, and
-//! when it knows which node lives at the address, only that one: otherwise any node of the cluster, stolen or
+//! server takes every role of its trust domain (what a role may do is decided per frame). A client takes a node only,
+//! and when it knows which node lives at the address, only that one: otherwise any node of the cluster, stolen or
 //! misdirected, could stand in for another.
 //!
 //! rustls would compare the DNS name that the client dialled; here names mean nothing and are not looked at.
@@ -47,7 +47,8 @@ pub enum PeerError {
     Identity(#[from] IdentityError),
     /// The address belongs to another cluster.
     #[error(
-        "the peer's certificate is of trust domain {found}, ours is {ours}; it belongs to another cluster: check the address and the ca file"
+        "the peer's certificate is of trust domain {found}, ours is {ours}; \
+         it belongs to another cluster: check the address and the ca file"
     )]
     TrustDomain {
         /// The peer's cluster.
@@ -102,8 +103,8 @@ pub enum PeerError {
 }
 
 impl From<PeerError> for Error {
-    // Not `CertificateError::Other`: its text is the debug form. The alert is then `handshake_failure`, and the sentence
-    // travels beside it: quinn puts it into the error of this end and into the close frame for the other.
+    // Not `CertificateError::Other`: its text is the debug form. The alert is then `handshake_failure`, and the
+    // sentence travels beside it: quinn puts it into the error of this end and into the close frame for the other.
     fn from(error: PeerError) -> Self {
         Self::Other(OtherError(Arc::new(error)))
     }

@@ -223,6 +223,7 @@ fn syntax_errors_name_the_line() {
 #[test]
 fn values_of_the_wrong_type_are_shown() {
     refused(&with("shards = \"two\""), "1: shards = \"two\": invalid type: string \"two\", expected a whole number");
+    refused(&with("http = 1"), "1: http = 1: invalid type: integer `1`, expected a section with fields of its own");
     refused(&with("name = 1"), "1: name = 1: invalid type: integer `1`, expected a string");
     refused(
         &with("request_timeout = 2"),
@@ -231,7 +232,8 @@ fn values_of_the_wrong_type_are_shown() {
     );
     refused(
         &with("value_bytes_max = \"4 MB\""),
-        "1: value_bytes_max = \"4 MB\": write whole bytes, or a whole number with B, KiB, MiB or GiB, such as \"4 MiB\"",
+        "1: value_bytes_max = \"4 MB\": write whole bytes, or a whole number with B, KiB, MiB or GiB, \
+         such as \"4 MiB\"",
     );
 }
 
@@ -270,8 +272,8 @@ fn words_outside_their_list_are_refused_with_it() {
         "11: log.format = \"jsn\": did you mean \"json\"? it is one of \"text\", \"json\"",
     );
     refused(
-        &with_section("[http.data]\nmode = \"tlss\""),
-        "11: http.data.mode = \"tlss\": did you mean \"tls\"? it is one of \"off\", \"loopback\", \"unix\", \"tls\"",
+        &with_section("[http.data]\nmode = \"tsl\""),
+        "11: http.data.mode = \"tsl\": did you mean \"tls\"? it is one of \"off\", \"loopback\", \"unix\", \"tls\"",
     );
 }
 

@@ -283,7 +283,8 @@ impl ClientSessionStore for Tickets {
     }
 }
 
-/// A resumed session takes over the old identity without a look at the certificate: a removed or expired client would stay in.
+/// A resumed session takes over the old identity without a look at the certificate: a removed or expired client would
+/// stay in.
 #[test]
 fn eager_client_gets_no_ticket_and_a_full_handshake_each_time() {
     let authority = authority(CLUSTER);
