@@ -45,5 +45,5 @@ pub use credentials::{CredentialFiles, Credentials, CredentialsError};
 pub use identity::{Identity, IdentityError, Role};
 pub use moment::{Moment, Validity};
 pub use pem::PemError;
-pub use tls::{TlsError, peer_identity};
+pub use tls::{TlsError, chain_identity, peer_identity};
 pub use verifier::{Expected, PeerError};

@@ -114,7 +114,15 @@ pub fn quic_client_config(credentials: &Credentials, expected: Expected) -> Resu
 pub fn peer_identity(connection: &quinn::Connection) -> Result<Identity, PeerError> {
     let shown = connection.peer_identity().ok_or(PeerError::NoCertificate)?;
     let chain = shown.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| PeerError::NoCertificate)?;
-    let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
+    chain_identity(Some(&chain))
+}
+
+/// Who showed this chain: for TLS over TCP, whose connection has `peer_certificates()`. The handshake must be over.
+///
+/// # Errors
+/// [`PeerError::NoCertificate`] when there is none.
+pub fn chain_identity(chain: Option<&[CertificateDer<'_>]>) -> Result<Identity, PeerError> {
+    let leaf = chain.and_then(<[_]>::first).ok_or(PeerError::NoCertificate)?;
     Ok(Identity::from_certificate(leaf)?)
 }
 

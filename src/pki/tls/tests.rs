@@ -83,6 +83,8 @@ fn handshake_shared(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> R
     let suite = client.negotiated_cipher_suite().unwrap().suite();
     assert_eq!(suite, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
     assert_eq!(server.server_name(), None, "a server name was sent");
+    assert!(chain_identity(server.peer_certificates()).is_ok());
+    assert!(matches!(chain_identity(client.peer_certificates()), Ok(Identity { role: Role::Node(_), .. })));
     Ok(client.handshake_kind().unwrap())
 }
 
