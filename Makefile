@@ -85,9 +85,10 @@ doctest: ## the examples in the documentation
 
 # The advisories are in a git repository; without the network the check is left out, and that is said.
 deny: ## licences, sources and versions of dependencies, and known vulnerabilities when their list can be fetched
+	@echo 'cargo deny check bans licenses sources'
 	cargo deny --log-level error check bans licenses sources
-	@if timeout 60 cargo deny --log-level off fetch db 2>/dev/null; then
-	  echo 'cargo deny --log-level error check advisories'
+	if timeout 60 cargo deny --log-level off fetch db 2>/dev/null; then
+	  echo 'cargo deny check advisories'
 	  cargo deny --log-level error check advisories
 	else
 	  echo '*** deny: SKIPPED the check for known vulnerabilities: github.com/RustSec/advisory-db cannot be fetched'
