@@ -1,7 +1,7 @@
 # Two commands: `make run` starts three nodes in one process, `make test` is everything that must pass.
 #
-# ONE cargo profile, release, for the program, clippy, the docs, the tests and the benches: RocksDB's C++ takes 11 minutes
-# on two cores, belongs to a profile, and is compiled once.
+# ONE cargo profile, release, for the program, clippy, the docs, the tests and the benches: RocksDB's C++ takes 11
+# minutes on two cores, belongs to a profile, and is compiled once.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 ifneq ($(QUORATE_CACHE)$(filter-out 0 false,$(CI)),)
 ifndef CARGO_TARGET_DIR
 QUORATE_CACHE_USED := $(shell cache="$${QUORATE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/quorate}"; \
-	mkdir -p "$$cache/target" && [[ -w "$$cache/target" ]] && cd "$$cache" && pwd)
+	mkdir -p "$$cache/target" 2>/dev/null && [[ -w "$$cache/target" ]] && cd "$$cache" && pwd)
 endif
 endif
 ifneq ($(QUORATE_CACHE_USED),)
