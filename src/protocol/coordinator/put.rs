@@ -69,6 +69,13 @@ impl Put {
         self.copies.iter().any(|(by, _)| *by == slot) || self.unknown.contains(&slot)
     }
 
+    /// Whether every owner has answered, usefully or not. A failed write is reported only then, or when its time is
+    /// over: "how many copies exist" must count those that are just being made.
+    #[must_use]
+    pub fn all_answered(&self) -> bool {
+        self.copies.len() + self.unknown.len() >= usize::from(self.n)
+    }
+
     /// Whether the quorum is met, can be, or cannot be.
     #[must_use]
     pub fn enough(&self) -> Enough {

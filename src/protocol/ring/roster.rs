@@ -1,6 +1,6 @@
 //! Who is a member: by an administrator's word only.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Laws of placement.
 
+use core::net::SocketAddr;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -270,6 +270,7 @@ impl Shard {
         let Some(writing) = &operation.writing else { return };
         match (writing.enough(), &operation.request) {
             (Enough::Wait, _) => {}
+            (Enough::Failed, _) if !writing.all_answered() => {}
             (Enough::Failed, _) => self.fail(now, id),
             (Enough::Met, Request::Get { .. }) => self.finish_get(id),
             (Enough::Met, Request::Put(_)) => self.finish_put(id),
@@ -346,10 +347,19 @@ impl Shard {
             return Failure::new(FailureCode::QuorumNotMet, text);
         };
         let answers = reading.get.answers();
-        let silent = operation.owners.slots().filter(|slot| !reading.get.counted(*slot));
-        let silent = self.names(operation, silent);
-        let text =
-            format!("read quorum not met: {answers} of {r} answers in {waited} ms ({silent} did not answer usefully)");
+        let useless = |slot: &Slot| reading.get.has_answered(*slot) && !reading.get.counted(*slot);
+        let useless = self.names(operation, operation.owners.slots().filter(useless));
+        let silent = self.names(operation, operation.owners.slots().filter(|slot| !reading.get.has_answered(*slot)));
+        let mut why = Vec::new();
+        if !useless.is_empty() {
+            why.push(format!("{useless}: unreachable, unreadable or unverified"));
+        }
+        // When enough are useless nobody waits for the others, and they are not to blame.
+        if now.instant >= operation.deadline && !silent.is_empty() {
+            why.push(format!("{silent} did not answer"));
+        }
+        let why = why.join("; ");
+        let text = format!("read quorum not met: {answers} of {r} answers in {waited} ms ({why})");
         Failure::new(FailureCode::QuorumNotMet, text)
     }
 }

@@ -1,6 +1,6 @@
 //! Messages that are rare: greetings, creation, views and status. serde and postcard, bounded by the frame.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;

@@ -1,0 +1,5 @@
+//! The rules of design section 4, on whole clusters of shards in one thread.
+
+mod cluster;
+mod rules;
+mod serving;
