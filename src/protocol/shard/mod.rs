@@ -31,7 +31,7 @@ mod serving;
 mod view;
 mod writing;
 
-pub use output::{Class, Counters, Now, Output, PeerIndex, Source, SourceId};
+pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
 pub use view::View;
 
 use std::collections::BTreeMap;
@@ -142,6 +142,11 @@ impl Shard {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.operations.len() + self.scans.len()
+    }
+
+    /// Whether this node's answers count toward R (rule 4).
+    pub fn set_unverified(&mut self, unverified: bool) {
+        self.config.unverified = unverified;
     }
 
     /// From here on client requests are refused as `Stopping`; what is under way is finished.

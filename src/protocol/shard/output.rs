@@ -57,23 +57,6 @@ pub struct Source {
     pub id: SourceId,
 }
 
-/// Which lane a frame takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Small requests and answers.
-    Normal,
-    /// Large values: they must not delay the small.
-    Bulk,
-}
-
-impl Class {
-    /// The lane for a frame of this size.
-    #[must_use]
-    pub const fn of(bytes: usize) -> Self {
-        if bytes > crate::protocol::types::limits::BULK_FRAME_BYTES { Self::Bulk } else { Self::Normal }
-    }
-}
-
 /// Something for the caller to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {

@@ -88,6 +88,13 @@ pub struct ViewReply {
     pub write_quorum: u8,
 }
 
+/// Which disk of the asking node a peer remembers, once it has noted the asker's present one if it knew none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    /// The disk.
+    pub disk: DiskId,
+}
+
 /// How a node sees one of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {

@@ -45,6 +45,10 @@ kinds! {
     Ping = 3,
     /// It is.
     Pong = 4,
+    /// Asks a peer which disk of the asker's it remembers: a fresh one may be a lost one.
+    Vouch = 5,
+    /// The disk, or none.
+    Vouched = 6,
     /// Makes an uninitialised node a member of a new cluster.
     Create = 16,
     /// It is one now.
@@ -98,9 +102,10 @@ impl Kind {
             Self::Hello | Self::Ping | Self::View | Self::Status => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
             Self::Get | Self::Put | Self::Scan => true,
-            Self::Read | Self::Merge => matches!(sender, Sender::Node),
+            Self::Read | Self::Merge | Self::Vouch => matches!(sender, Sender::Node),
             Self::Error
             | Self::Pong
+            | Self::Vouched
             | Self::Created
             | Self::StateReply
             | Self::StatusReply
@@ -120,6 +125,7 @@ impl Kind {
             self,
             Self::Error
                 | Self::Pong
+                | Self::Vouched
                 | Self::Created
                 | Self::StateReply
                 | Self::StatusReply

@@ -20,7 +20,7 @@ mod request;
 
 pub use codec::WireError;
 pub use control::{
-    Creation, Hello, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, decode_control, encode_control,
+    Creation, Hello, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouched, decode_control, encode_control,
 };
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};

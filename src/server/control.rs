@@ -1,0 +1,242 @@
+//! The control endpoint: greetings, creation, views, status, and the control links between members.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use super::inbox::Input;
+use super::members::RosterPolicy;
+use super::state::{NodeShared, Verification};
+use crate::pki::Credentials;
+use crate::pki::tls::quic_client_config;
+use crate::pki::verifier::Expected;
+use crate::protocol::shard::{PeerIndex, View};
+use crate::protocol::types::{DiskId, NodeId};
+use crate::protocol::wire::{
+    Creation, Failure, FailureCode, Frame, Header, Hello, Kind, NodeState, Vouched, decode_control, encode_control,
+};
+use crate::transport::{
+    Class, Handler, LaneSender, Link, LinkOwner, LinkTerms, Offload, Outfit, Peer, Purpose, Tally, Terms, accept,
+    client_config,
+};
+
+/// Something that the node itself has to do, off the sessions' tasks.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Become a member. Answered with what the node is then.
+    Create(Box<Creation>, oneshot::Sender<Result<NodeState, Failure>>),
+    /// Say what created this node.
+    State(oneshot::Sender<NodeState>),
+    /// Say which disk of a peer is remembered, noting this one if none is.
+    Vouch(NodeId, DiskId, oneshot::Sender<Vouched>),
+    /// A peer told which disk of this node it remembers.
+    Vouched(NodeId, DiskId),
+}
+
+/// What control sessions and links stand on.
+#[derive(Debug, Clone)]
+pub(crate) struct ControlKit {
+    pub(crate) shared: Arc<NodeShared>,
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) policy: RosterPolicy,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+}
+
+/// Takes control connections until the endpoint closes.
+pub(crate) async fn accept_all(kit: ControlKit) {
+    while let Some(incoming) = kit.endpoint.accept().await {
+        let kit = kit.clone();
+        tokio::spawn(async move {
+            let remote = incoming.remote_address();
+            let hello = kit.shared.hello();
+            match accept(incoming, &hello, &kit.policy, Terms::new(Purpose::Control), &kit.tally).await {
+                Ok(session) => {
+                    kit.policy.register(session.peer());
+                    let tally = kit.tally.clone();
+                    let error = session.serve(None, tally, Desk(kit)).await;
+                    tracing::debug!(%remote, %error, "control session ended");
+                }
+                Err(error) => tracing::warn!(%remote, %error, "control connection refused"),
+            }
+        });
+    }
+}
+
+/// Answers what is asked on a control connection.
+struct Desk(ControlKit);
+
+impl Handler for Desk {
+    fn on_frame(&self, peer: &Peer, lane: &LaneSender, frame: Frame) {
+        let answer = self.answer(peer, &frame, lane);
+        if let Some((kind, body)) = answer.unwrap_or_else(|failure| Some((Kind::Error, encode_control(&failure)))) {
+            self.send(lane, frame.header.correlation, kind, body);
+        }
+    }
+}
+
+impl Desk {
+    fn send(&self, lane: &LaneSender, correlation: u64, kind: Kind, body: Bytes) {
+        let layout = self.0.shared.view().map(|view| view.layout.id()).unwrap_or_default();
+        let frame = Frame::new(Header::new(kind, correlation, 0, layout), body);
+        if let Err(error) = lane.try_send(frame.to_bytes()) {
+            tracing::debug!(%error, "the asker does not take its answer");
+        }
+    }
+
+    /// The answer, or none when it comes later.
+    fn answer(&self, peer: &Peer, frame: &Frame, lane: &LaneSender) -> Result<Option<(Kind, Bytes)>, Failure> {
+        let shared = &self.0.shared;
+        let (lane, correlation) = (lane.clone(), frame.header.correlation);
+        match frame.kind() {
+            Some(Kind::Ping) => Ok(Some((Kind::Pong, Bytes::new()))),
+            Some(Kind::Status) => Ok(Some((Kind::StatusReply, encode_control(&shared.status())))),
+            Some(Kind::View) => {
+                let view = shared.view().ok_or_else(uninitialised)?;
+                Ok(Some((Kind::ViewReply, encode_control(&view.to_reply()))))
+            }
+            Some(Kind::State) => {
+                self.order(lane, correlation, Order::State, |state| Ok((Kind::StateReply, encode_control(&state))));
+                Ok(None)
+            }
+            Some(Kind::Create) => {
+                let creation: Creation = decode_control(&frame.body, "create").map_err(bad_input)?;
+                let order = |tell| Order::Create(Box::new(creation), tell);
+                self.order(lane, correlation, order, |state| Ok((Kind::Created, encode_control(&state?))));
+                Ok(None)
+            }
+            Some(Kind::Vouch) => {
+                let node = peer.node().ok_or_else(|| Failure::new(FailureCode::NotAllowed, "only nodes have disks"))?;
+                let asked: Vouched = decode_control(&frame.body, "vouch").map_err(bad_input)?;
+                let order = |tell| Order::Vouch(node, asked.disk, tell);
+                self.order(lane, correlation, order, |vouched| Ok((Kind::Vouched, encode_control(&vouched))));
+                Ok(None)
+            }
+            _ => Err(Failure::new(
+                FailureCode::Unsupported,
+                format!("a frame of kind {} belongs on a shard's port, this is the control port", frame.header.kind),
+            )),
+        }
+    }
+
+    /// Has the node do something and answers when it is done.
+    fn order<T: Send + 'static>(
+        &self,
+        lane: LaneSender,
+        correlation: u64,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+        then: impl FnOnce(T) -> Result<(Kind, Bytes), Failure> + Send + 'static,
+    ) {
+        let (tell, told) = oneshot::channel();
+        let sent = self.0.orders.send(order(tell));
+        let desk = Self(self.0.clone());
+        tokio::spawn(async move {
+            let stopping = || Failure::new(FailureCode::Stopping, "this node is stopping");
+            let answer = match (sent, told.await) {
+                (Ok(()), Ok(done)) => then(done),
+                _ => Err(stopping()),
+            };
+            let (kind, body) = answer.unwrap_or_else(|failure| (Kind::Error, encode_control(&failure)));
+            desk.send(&lane, correlation, kind, body);
+        });
+    }
+}
+
+fn uninitialised() -> Failure {
+    let text = "this node does not belong to a cluster yet; run `quorate cluster create`";
+    Failure::new(FailureCode::Uninitialised, text)
+}
+
+fn bad_input(error: crate::protocol::wire::WireError) -> Failure {
+    Failure::new(FailureCode::BadInput, error.to_string())
+}
+
+/// Keeps a control link to every other member.
+pub(crate) fn link_members(kit: &ControlKit, view: &View) {
+    for member in view.roster.members().iter().filter(|member| member.id != kit.shared.node) {
+        let Some(peer) = view.peer_of(member.id) else { continue };
+        let terms = LinkTerms {
+            address: member.address,
+            node: member.id,
+            terms: Terms::new(Purpose::Control),
+            seed: super::entropy::seed_u64(),
+            gate: None,
+            tally: kit.tally.clone(),
+        };
+        let owner = ControlLink { kit: kit.clone(), node: member.id, peer };
+        let (link, keeper) = Link::new(terms, owner);
+        kit.shared.links().insert(member.id, link);
+        tokio::spawn(keeper);
+    }
+}
+
+/// The control link to one member.
+struct ControlLink {
+    kit: ControlKit,
+    node: NodeId,
+    peer: PeerIndex,
+}
+
+impl LinkOwner for ControlLink {
+    fn outfit(&self) -> Outfit {
+        let crypto = quic_client_config(&self.kit.credentials, Expected::Node(self.node))
+            .expect("the credentials made a client configuration when the node started");
+        let config = client_config(crypto, Purpose::Control, Offload::On);
+        Outfit { endpoint: self.kit.endpoint.clone(), config, hello: self.kit.shared.hello() }
+    }
+
+    fn on_up(&self, hello: &Hello) {
+        for inbox in &self.kit.shared.inboxes {
+            inbox.push(Input::Ports { peer: self.peer, ports: hello.shard_ports.clone() });
+        }
+        let body = encode_control(&Vouched { disk: self.kit.shared.disk });
+        let layout = self.kit.shared.view().map(|view| view.layout.id()).unwrap_or_default();
+        let frame = Frame::new(Header::new(Kind::Vouch, 1, 5_000, layout), body).to_bytes();
+        let link = self.kit.shared.links().get(&self.node).cloned();
+        if let Some(link) = link
+            && let Err(error) = link.send(Class::Normal, frame)
+        {
+            tracing::debug!(node = %self.node, %error, "not asked which disk it remembers");
+        }
+    }
+
+    fn on_frame(&self, frame: Frame) {
+        if frame.kind() == Some(Kind::Vouched)
+            && let Ok(vouched) = decode_control::<Vouched>(&frame.body, "vouched")
+        {
+            // The node ends first, or the order is carried out; there is nobody to tell.
+            drop(self.kit.orders.send(Order::Vouched(self.node, vouched.disk)));
+        }
+    }
+
+    fn on_down(&self, reason: &str) {
+        tracing::info!(node = %self.node, reason, "member unreachable");
+    }
+}
+
+/// Which members have said that they know no other disk of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Vouches {
+    by: BTreeMap<NodeId, DiskId>,
+}
+
+impl Vouches {
+    /// Notes what a member remembers. Says how the node stands once that is known.
+    pub(crate) fn note(&mut self, shared: &NodeShared, by: NodeId, disk: DiskId) -> Option<Verification> {
+        self.by.insert(by, disk);
+        if shared.verification() != Verification::Fresh {
+            return None;
+        }
+        if self.by.values().any(|remembered| *remembered != shared.disk) {
+            return Some(Verification::Lost);
+        }
+        let view = shared.view()?;
+        let others = view.roster.members().iter().filter(|member| member.id != shared.node);
+        let all = others.into_iter().all(|member| self.by.contains_key(&member.id));
+        all.then_some(Verification::Verified)
+    }
+}

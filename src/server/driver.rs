@@ -1,0 +1,247 @@
+//! The driver: turns the shard machine on one thread.
+//!
+//! ```text
+//!   inbox --all of it--> machine --one batch--> commit --outputs--> lanes
+//!                           ^                                         |
+//!                           +------------- next turn <---------------+
+//! ```
+//!
+//! A turn never waits for a peer: a lane that is full or down fails the send at once, and the machine counts that peer as
+//! unknown. It waits for the disk only in the commit, which is a write to the operating system; fsyncs are another
+//! thread's, and lookups that miss the cache go to the read pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant as TokioInstant;
+
+use super::clock::Clock;
+use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
+use super::links::Links;
+use crate::protocol::shard::{Now, Output, PeerIndex, Shard, Source, SourceId};
+use crate::protocol::types::Instant;
+use crate::protocol::types::limits::BULK_FRAME_BYTES;
+use crate::protocol::wire::{Frame, FrameDecoder};
+use crate::storage::{CommitError, ReadCompletion, ShardStorage};
+use crate::transport::Class;
+
+/// Inputs of one turn at most: a turn of small requests then takes a few milliseconds, and replies do not wait longer.
+const INPUTS_PER_TURN: usize = 512;
+
+/// Why a driver ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was told to, and finished what was under way.
+    Stopped,
+    /// The disk failed: the node must end too (rule 6).
+    DiskFailed(String),
+}
+
+/// One shard, its disk and its lanes.
+pub(crate) struct Driver<'seat> {
+    shard: Shard,
+    storage: ShardStorage<'seat>,
+    inbox: Arc<Inbox>,
+    /// The inboxes of all shards of this node, for requests that belong to another.
+    inboxes: Vec<Arc<Inbox>>,
+    links: Links,
+    clock: Clock,
+    sources: Slab<ReplyTo>,
+    /// The newest committed sequence.
+    sequence: u64,
+    /// The newest sequence that an fsync was asked for.
+    sync_asked: u64,
+    stop_at: Option<Instant>,
+    turns: u64,
+    commits: u64,
+    failed_sends: Vec<(PeerIndex, u64)>,
+}
+
+impl<'seat> Driver<'seat> {
+    pub(crate) fn new(
+        shard: Shard,
+        storage: ShardStorage<'seat>,
+        number: usize,
+        inboxes: Vec<Arc<Inbox>>,
+        links: Links,
+        clock: Clock,
+    ) -> Self {
+        let inbox = inboxes.get(number).cloned().expect("a node has an inbox per shard");
+        Self {
+            shard,
+            storage,
+            inbox,
+            inboxes,
+            links,
+            clock,
+            sources: Slab::new(),
+            sequence: 0,
+            sync_asked: 0,
+            stop_at: None,
+            turns: 0,
+            commits: 0,
+            failed_sends: Vec::new(),
+        }
+    }
+
+    /// Runs turns until told to stop, or until the disk fails.
+    pub(crate) async fn run(mut self) -> Ending {
+        let mut inputs = Vec::new();
+        loop {
+            self.wait().await;
+            self.inbox.take(&mut inputs);
+            let mut rest = inputs.drain(..);
+            loop {
+                let now = self.clock.now();
+                let mut taken = 0;
+                for input in rest.by_ref().take(INPUTS_PER_TURN) {
+                    taken += 1;
+                    if let Err(ending) = self.take(now, input) {
+                        return ending;
+                    }
+                }
+                if let Err(error) = self.turn(now) {
+                    self.shard.handle_commit_failed();
+                    return Ending::DiskFailed(error.to_string());
+                }
+                if taken < INPUTS_PER_TURN {
+                    break;
+                }
+                // Lanes are written and acknowledgements read between the turns of a long inbox.
+                tokio::task::yield_now().await;
+            }
+            drop(rest);
+            if self.is_finished() {
+                return Ending::Stopped;
+            }
+        }
+    }
+
+    /// Until there is something to do.
+    async fn wait(&self) {
+        let due = self.shard.next_deadline().into_iter().chain(self.stop_at).min();
+        let Some(due) = due else { return self.inbox.filled().await };
+        let wait = due.since(self.clock.now().instant);
+        // Elapsed or filled: the turn finds out what there is.
+        let woken = tokio::time::timeout_at(TokioInstant::now() + wait, self.inbox.filled()).await;
+        tracing::trace!(timer = woken.is_err(), "turn");
+    }
+
+    fn is_finished(&self) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        let idle = self.shard.in_flight() == 0 && self.sources.is_empty();
+        idle || self.clock.now().instant >= stop_at
+    }
+
+    fn take(&mut self, now: Now, input: Input) -> Result<(), Ending> {
+        match input {
+            Input::Request { reply_to, frame } => {
+                let id = SourceId::new(self.sources.insert(reply_to) as u64);
+                self.shard.handle_request(now, Source { id }, frame, &mut self.storage);
+            }
+            Input::Answer { peer, frame } => self.shard.handle_answer(now, peer, frame, &mut self.storage),
+            Input::Completed(ReadCompletion::Read { id, result }) => {
+                self.shard.handle_read(now, id, result, &mut self.storage);
+            }
+            Input::Completed(ReadCompletion::Scan { id, result }) => self.shard.handle_scan(id, result),
+            Input::Durable(sequence) => self.shard.handle_durable(now, sequence, &mut self.storage),
+            Input::Failed(reason) => return Err(Ending::DiskFailed(reason)),
+            Input::Link { peer, shard, up } => {
+                if let Some(up) = self.links.set(peer, shard, up) {
+                    self.shard.handle_peer(now, peer, up, &mut self.storage);
+                }
+            }
+            Input::Ports { peer, ports } => self.links.open(peer, &ports),
+            Input::Unverified(unverified) => self.shard.set_unverified(unverified),
+            Input::Report(to) => {
+                let report = ShardReport {
+                    counters: self.shard.counters().clone(),
+                    in_flight: self.shard.in_flight(),
+                    turns: self.turns,
+                    commits: self.commits,
+                };
+                // Nobody waits any more: nothing is lost.
+                drop(to.send(report));
+            }
+            Input::Stop(within) => {
+                self.shard.begin_stop();
+                self.stop_at = Some(now.instant.after(within));
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what the inputs made, and carries out what they said, until nothing is left to say.
+    fn turn(&mut self, now: Now) -> Result<(), CommitError> {
+        self.turns += 1;
+        self.shard.handle_tick(now, &mut self.storage);
+        while self.shard.has_turn() {
+            let batch = self.shard.take_turn(now);
+            if !batch.mutations.is_empty() {
+                self.sequence = self.storage.commit(&batch)?;
+                self.commits += 1;
+            }
+            let waits = self.shard.handle_committed(now, self.sequence, &mut self.storage);
+            if waits && self.sequence > self.sync_asked {
+                self.sync_asked = self.sequence;
+                self.storage.request_sync(self.sequence);
+            }
+            self.carry_out();
+            for (peer, correlation) in std::mem::take(&mut self.failed_sends) {
+                self.shard.handle_send_failed(now, peer, correlation, &mut self.storage);
+            }
+        }
+        self.carry_out();
+        Ok(())
+    }
+
+    fn carry_out(&mut self) {
+        for output in self.shard.drain() {
+            match output {
+                Output::Send { peer, partition, correlation, bytes } => {
+                    let class = class_of(bytes.len());
+                    if self.links.send(peer, partition, class, bytes).is_err() {
+                        self.failed_sends.push((peer, correlation));
+                    }
+                }
+                Output::Reply { source, bytes } => {
+                    let Some(to) = take_source(&mut self.sources, source) else { continue };
+                    match to {
+                        // The asker's lane is full or gone: it gave up, or will at its deadline.
+                        ReplyTo::Lane(lane) => drop(lane.try_send(bytes)),
+                        ReplyTo::Door(door) => {
+                            if let Some(frame) = decode_own(&bytes) {
+                                drop(door.send(frame));
+                            }
+                        }
+                    }
+                }
+                Output::Forward { shard, source, frame } => {
+                    let Some(reply_to) = take_source(&mut self.sources, source) else { continue };
+                    if let Some(inbox) = self.inboxes.get(usize::from(shard)) {
+                        inbox.push(Input::Request { reply_to, frame });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn take_source(sources: &mut Slab<ReplyTo>, source: Source) -> Option<ReplyTo> {
+    sources.try_remove(usize::try_from(source.id.as_u64()).ok()?)
+}
+
+fn class_of(bytes: usize) -> Class {
+    if bytes > BULK_FRAME_BYTES { Class::Bulk } else { Class::Normal }
+}
+
+/// Our own answer, for somebody in this process.
+fn decode_own(bytes: &bytes::Bytes) -> Option<Frame> {
+    let mut decoder = FrameDecoder::new(usize::MAX);
+    decoder.extend(bytes);
+    decoder.next_frame().ok().flatten()
+}
+
+/// How long a stopping shard lets requests under way take.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);

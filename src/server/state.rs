@@ -1,0 +1,225 @@
+//! What the threads of a node share: who it is, what it belongs to, and how to reach its shards.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
+use crate::config::ServerConfig;
+use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
+use crate::protocol::shard::View;
+use crate::protocol::types::{Address, BootGeneration, ClusterId, DiskId, Durability, NodeId};
+use crate::protocol::wire::{
+    Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeStatus, PROTOCOL_VERSION, PeerStatus, PutRequest,
+    ScanRequest,
+};
+use crate::transport::Link;
+
+/// How a node stands toward its own disk (rule 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verification {
+    /// Its disk holds what it acknowledged.
+    Verified,
+    /// Its disk is new, and not all peers have said yet that they know no other disk of it.
+    Fresh,
+    /// It lost acknowledged writes, or may have: an exchange with the others has to bring them back.
+    Lost,
+}
+
+impl Verification {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Fresh => "fresh",
+            Self::Lost => "lost",
+        }
+    }
+
+    pub(crate) fn from_record(record: &[u8]) -> Self {
+        match record {
+            b"verified" => Self::Verified,
+            b"fresh" => Self::Fresh,
+            // What cannot be read is not trusted.
+            _ => Self::Lost,
+        }
+    }
+}
+
+/// Shared by the threads of one node.
+#[derive(Debug)]
+pub(crate) struct NodeShared {
+    pub(crate) config: ServerConfig,
+    pub(crate) durability: Durability,
+    pub(crate) node: NodeId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) generation: BootGeneration,
+    pub(crate) disk: DiskId,
+    pub(crate) clock: Clock,
+    pub(crate) inboxes: Vec<Arc<Inbox>>,
+    view: RwLock<Option<Arc<View>>>,
+    verification: Mutex<Verification>,
+    links: Mutex<BTreeMap<NodeId, Link>>,
+}
+
+impl NodeShared {
+    pub(crate) fn new(
+        config: ServerConfig,
+        durability: Durability,
+        (node, cluster): (NodeId, ClusterId),
+        (generation, disk): (BootGeneration, DiskId),
+    ) -> Self {
+        let inboxes = (0..config.shards).map(|_| Arc::new(Inbox::default())).collect();
+        Self {
+            config,
+            durability,
+            node,
+            cluster,
+            generation,
+            disk,
+            clock: Clock::start(),
+            inboxes,
+            view: RwLock::new(None),
+            verification: Mutex::new(Verification::Verified),
+            links: Mutex::default(),
+        }
+    }
+
+    /// The cluster as this node sees it; none while it waits to be created.
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn adopt(&self, view: Arc<View>) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
+    }
+
+    pub(crate) fn verification(&self) -> Verification {
+        *self.verification.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the standing, for all shards.
+    pub(crate) fn set_verification(&self, verification: Verification) {
+        *self.verification.lock().unwrap_or_else(PoisonError::into_inner) = verification;
+        for inbox in &self.inboxes {
+            inbox.push(Input::Unverified(verification != Verification::Verified));
+        }
+    }
+
+    pub(crate) fn links(&self) -> MutexGuard<'_, BTreeMap<NodeId, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this node says first on every connection.
+    pub(crate) fn hello(&self) -> Hello {
+        let layouts: Vec<LayoutId> = self.view().iter().map(|view| view.layout.id()).collect();
+        let port = |shard| self.config.shard_address(shard).port();
+        Hello {
+            version_min: PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
+            cluster: Some(self.cluster),
+            node: Some(self.node),
+            generation: self.generation,
+            disk: self.disk,
+            shard_ports: (0..self.config.shards).map(port).collect(),
+            layouts,
+            features: 0,
+        }
+    }
+
+    /// Asks a shard of this node, as a client would over QUIC.
+    pub(crate) async fn ask(&self, kind: Kind, body: Bytes, budget: Duration) -> Result<Frame, Failure> {
+        let view = self.view().ok_or_else(|| {
+            let text = "this node does not belong to a cluster yet; run `quorate cluster create`";
+            Failure::new(FailureCode::Uninitialised, text)
+        })?;
+        let shard = shard_of(&view, kind, &body, self.inboxes.len());
+        let inbox = self.inboxes.get(shard).or(self.inboxes.first()).expect("a node has at least one shard");
+        let budget_ms = u32::try_from(budget.as_millis()).unwrap_or(u32::MAX).max(1);
+        let frame = Frame::new(Header::new(kind, 0, budget_ms, view.layout.id()), body);
+        let (answer, answered) = oneshot::channel();
+        inbox.push(Input::Request { reply_to: ReplyTo::Door(answer), frame });
+        match tokio::time::timeout(budget + SLACK, answered).await {
+            Ok(Ok(frame)) => Ok(frame),
+            Ok(Err(_)) => Err(Failure::new(FailureCode::Stopping, "this node is stopping; ask another one")),
+            Err(_) => Err(Failure::new(
+                FailureCode::TimedOut,
+                format!("the shard did not answer in {} ms; a write may still surface", budget.as_millis()),
+            )),
+        }
+    }
+
+    /// What the shards say about themselves; one that does not answer within a second is left out.
+    pub(crate) async fn reports(&self) -> Vec<ShardReport> {
+        let mut reports = Vec::with_capacity(self.inboxes.len());
+        for inbox in &self.inboxes {
+            let (tell, told) = oneshot::channel();
+            inbox.push(Input::Report(tell));
+            if let Ok(Ok(report)) = tokio::time::timeout(Duration::from_secs(1), told).await {
+                reports.push(report);
+            }
+        }
+        reports
+    }
+
+    /// How this node sees itself.
+    pub(crate) fn status(&self) -> NodeStatus {
+        let view = self.view();
+        let partitions = view.as_ref().map_or(0, |view| view.layout.owned_by(self.node).count());
+        NodeStatus {
+            node: self.node,
+            name: self.config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: view.as_ref().map(|view| view.cluster),
+            layout: view.as_ref().map(|view| view.layout.id()),
+            role: if view.is_some() { "member" } else { "waiting" }.to_owned(),
+            partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+            partitions_total: view.as_ref().map_or(0, |view| view.layout.parameters().partitions),
+            shards: self.config.shards,
+            durability: self.durability.as_str().to_owned(),
+            unverified: self.verification() != Verification::Verified,
+            uptime_s: self.clock.uptime().as_secs(),
+            generation: self.generation,
+            peers: view.map(|view| self.peers(&view)).unwrap_or_default(),
+        }
+    }
+
+    fn peers(&self, view: &View) -> Vec<PeerStatus> {
+        let links = self.links();
+        let others = view.roster.members().iter().filter(|member| member.id != self.node);
+        let status = |member: &crate::protocol::ring::Member| {
+            let link = links.get(&member.id).map(Link::status);
+            let connected = link.as_ref().is_some_and(|link| link.up);
+            PeerStatus {
+                node: member.id,
+                name: member.name.clone(),
+                address: member.address,
+                connected,
+                error: link.and_then(|link| link.last_error).filter(|_| !connected),
+            }
+        };
+        others.map(status).collect()
+    }
+}
+
+/// Beyond a request's own budget: the shard answers at its deadline, and this only catches one that does not.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// The shard that has the request's partition. A wrong guess is forwarded by the shard that gets it.
+fn shard_of(view: &View, kind: Kind, body: &Bytes, shards: usize) -> usize {
+    let address: Option<Address> = match kind {
+        Kind::Get => GetRequest::decode(body.clone()).ok().map(|request| request.address),
+        Kind::Put => PutRequest::decode(body.clone()).ok().map(|request| request.address),
+        Kind::Scan => {
+            return ScanRequest::decode(body.clone()).map_or(0, |scan| scan.partition.as_index() % shards);
+        }
+        _ => None,
+    };
+    address.map_or(0, |address| {
+        let hash = KeyHash::of(&address, view.layout.parameters().hash_seed);
+        partition_of(hash, view.layout.partition_bits()).as_index() % shards
+    })
+}
