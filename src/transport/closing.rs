@@ -53,7 +53,7 @@ pub fn explain(error: &ConnectionError) -> String {
             format!("the peer ended the session (code {})", close.error_code)
         }
         ConnectionError::ApplicationClosed(close) => {
-            format!("the peer ended the session: {}", String::from_utf8_lossy(&close.reason))
+            format!("the peer ended the session, saying: {}", String::from_utf8_lossy(&close.reason))
         }
         ConnectionError::ConnectionClosed(close) => match alert(u64::from(close.error_code)) {
             Some(alert) if !has_sentence(&close.reason) => {

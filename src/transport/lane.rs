@@ -215,7 +215,7 @@ pub(super) async fn write_lane(queue: LaneQueue, mut stream: quinn::SendStream) 
 }
 
 /// Replaces each run of small frames by one piece with the same bytes.
-fn gather(batch: &mut Vec<Bytes>) {
+pub(super) fn gather(batch: &mut Vec<Bytes>) {
     let is_small = |frame: &Bytes| frame.len() <= SMALL_FRAME_BYTES;
     let mut kept = 0;
     let mut next = 0;
@@ -289,6 +289,3 @@ async fn pass(gate: &Gate, connection: &quinn::Connection) -> Result<(), Session
         error = connection.closed() => Err(SessionError::Lost(explain(&error))),
     }
 }
-
-#[cfg(test)]
-mod tests;

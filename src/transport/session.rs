@@ -115,7 +115,7 @@ pub enum SessionError {
     #[error("the peer asked ({0}) on a lane where it may only answer")]
     Asked(u8),
     /// This end has no more use for it.
-    #[error("the session was closed by this end")]
+    #[error("there is no more use for the session")]
     Done,
 }
 
