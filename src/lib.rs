@@ -4,3 +4,4 @@
 //! between these modules pointing down.
 
 pub mod protocol;
+pub mod storage;
