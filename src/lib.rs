@@ -3,5 +3,8 @@
 //! This page is the table of contents. `src/ARCHITECTURE.md` is the guided tour; `tests/tidy.rs` keeps the arrows
 //! between these modules pointing down.
 
+pub mod cli;
+pub mod config;
+pub mod pki;
 pub mod protocol;
 pub mod storage;

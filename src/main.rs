@@ -1,1 +1,3 @@
+//! The one binary, `quorate`.
+
 fn main() {}

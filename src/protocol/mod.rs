@@ -7,8 +7,10 @@
 //! Arrows point down: `shard` composes the machines, the machines stand on `version`, `ring` and `wire`, and all of
 //! them on `types`.
 
+pub mod coordinator;
 pub mod replica;
 pub mod ring;
+pub mod shard;
 pub mod types;
 pub mod version;
 pub mod wire;

@@ -26,7 +26,8 @@ pub const MERGED_VERSIONS_MAX: usize = 4096;
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest frame from a client: one value at the hard limit, its address and a context at the vector's bound.
 pub const CLIENT_FRAME_BYTES_MAX: usize = VALUE_BYTES_MAX + 128 * 1024;
-/// Largest control frame (hello, roster, layout, status), bytes: 65,536 partitions with 5 owners and a 1,000-node roster.
+/// Largest control frame (hello, roster, layout, status), bytes: 65,536 partitions with 5 owners and a roster of
+/// 1,000 nodes.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest number of replicas of a partition.
 pub const REPLICAS_MAX: usize = 7;

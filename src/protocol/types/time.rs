@@ -54,7 +54,8 @@ impl WallTime {
 }
 
 /// A hybrid logical clock's reading: 48 bits of milliseconds since 1970, then 16 bits of counter.
-/// It orders writes of a last-writer-wins table and shows people when a version was written; causality never rests on it.
+/// It orders writes of a last-writer-wins table and shows people when a version was written; causality never rests
+/// on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Hlc(u64);
 

@@ -1,8 +1,13 @@
 //! Contexts: what a client has seen, as a token that it cannot forge and need not understand.
 //!
 //! ```text
-//!   version u8 = 1 | key id u8 | address hash u128 | hlc u64 | count u16 | (actor u64 | counter u64) per entry | mac u128
+//!   version u8 = 1 | key id u8 | address hash u128 | hlc u64 | own dot u128 (0 for none)
+//!   | count u16 | (actor u64 | counter u64) per entry | mac u128
 //! ```
+//!
+//! The own dot is for the context that a *write* answers with. Its client has seen what it handed in, and its own new
+//! version, but not the siblings beside it. A vector cannot say that: an entry for the new dot would cover an unseen
+//! sibling of the same actor, and the client's next write would silently drop somebody's acknowledged one.
 //!
 //! The MAC is SipHash-2-4-128 with a key that the whole cluster shares, over everything before it. Without it a client
 //! could claim to have seen dots that do not exist yet, and its write would silently swallow other people's later ones.
@@ -17,12 +22,12 @@ use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::VersionVector;
+use super::{Dot, Siblings, VersionVector};
 use crate::protocol::types::limits::VECTOR_ENTRIES_MAX;
 use crate::protocol::types::{ActorId, Address, Hlc};
 
 const FORMAT: u8 = 1;
-const FIXED_BYTES: usize = 1 + 1 + 16 + 8 + 2 + 16;
+const FIXED_BYTES: usize = 1 + 1 + 16 + 8 + 16 + 2 + 16;
 const ENTRY_BYTES: usize = 16;
 /// Longest token, bytes.
 const TOKEN_BYTES_MAX: usize = FIXED_BYTES + VECTOR_ENTRIES_MAX * ENTRY_BYTES;
@@ -85,11 +90,41 @@ pub struct TokenKeys {
 pub struct Context {
     /// Its causal past.
     pub vector: VersionVector,
+    /// Its own last write, seen without the siblings beside it.
+    pub own: Option<Dot>,
     /// The highest stamp it has seen.
     pub hlc: Hlc,
 }
 
 impl Context {
+    /// What a client has seen that was shown this item.
+    #[must_use]
+    pub fn of(item: &Siblings) -> Self {
+        Self { vector: item.context(), own: None, hlc: item.hlc() }
+    }
+
+    /// What a client has seen that handed in `self` and was told that its write became `dot` of `item`.
+    #[must_use]
+    pub fn after_write(&self, dot: Dot, item: &Siblings) -> Self {
+        match item.versions() {
+            // Nothing is beside the write: all that the item's past covers is replaced already.
+            [only] if only.dot == dot => Self::of(item),
+            _ => Self { vector: self.vector.clone(), own: Some(dot), hlc: item.hlc() },
+        }
+    }
+
+    /// Whether the client has seen this write, or one that replaced it.
+    #[must_use]
+    pub fn covers(&self, dot: Dot) -> bool {
+        self.own == Some(dot) || self.vector.covers(dot)
+    }
+
+    /// Whether the client has seen nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vector.is_empty() && self.own.is_none()
+    }
+
     /// The token for a client, bound to the address.
     #[must_use]
     pub fn to_token(&self, address: &Address, keys: &TokenKeys) -> Bytes {
@@ -98,6 +133,8 @@ impl Context {
         token.put_u8(keys.current.id);
         token.put_u128(address_hash(address, &keys.current));
         token.put_u64(self.hlc.to_bits());
+        token.put_u64(self.own.map_or(0, |dot| dot.actor().as_u64()));
+        token.put_u64(self.own.map_or(0, Dot::counter));
         token.put_u16(u16::try_from(self.vector.len()).unwrap_or(u16::MAX));
         for dot in self.vector.iter() {
             token.put_u64(dot.actor().as_u64());
@@ -132,13 +169,15 @@ impl Context {
             return Err(ContextError::Address);
         }
         let hlc = Hlc::from_bits(body.get_u64());
+        let own = Dot::new(ActorId::new(body.get_u64()), body.get_u64());
+        let own = (own.counter() > 0).then_some(own);
         let count = usize::from(body.get_u16());
         if count > VECTOR_ENTRIES_MAX || body.remaining() != count * ENTRY_BYTES {
             return Err(ContextError::Length(token.len()));
         }
         let entries = (0..count).map(|_| (ActorId::new(body.get_u64()), body.get_u64())).collect();
         let vector = VersionVector::from_sorted(entries).ok_or(ContextError::Length(token.len()))?;
-        Ok(Self { vector, hlc })
+        Ok(Self { vector, own, hlc })
     }
 
     /// A token as people and headers carry it.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Dot, VersionVector};
+use super::{Context, Dot, VersionVector};
 use crate::protocol::types::{Address, Hlc, WriteId};
 
 /// What a table does with concurrent versions.
@@ -75,10 +75,8 @@ pub struct Siblings {
 pub struct Shown {
     /// Concurrent live versions, one per write, by rising dot. Empty when the item is absent or deleted.
     pub live: Vec<Version>,
-    /// The past of a client that has seen this.
-    pub context: VersionVector,
-    /// The highest stamp among all versions.
-    pub hlc: Hlc,
+    /// What a client has seen that is shown this.
+    pub context: Context,
 }
 
 impl Siblings {
@@ -123,10 +121,11 @@ impl Siblings {
         self.vector.covers(dot) || self.versions.iter().any(|version| version.dot == dot)
     }
 
-    /// Whether everything that `past` contains is known here.
+    /// Whether everything that the client has seen is known here.
     #[must_use]
-    pub fn knows_all(&self, past: &VersionVector) -> bool {
-        self.vector.descends(past) || self.context().descends(past)
+    pub fn knows_all(&self, seen: &Context) -> bool {
+        let own = seen.own.is_none_or(|dot| self.knows(dot));
+        own && (self.vector.descends(&seen.vector) || self.context().descends(&seen.vector))
     }
 
     /// The version of this write, when it is held.
@@ -149,10 +148,13 @@ impl Siblings {
 
     /// A new write: drops the versions that its client had seen and adds it. The caller minted its dot above
     /// everything that this item knows of the actor, and for a last-writer-wins table its HLC above all of it.
-    pub fn put(&mut self, seen: &VersionVector, version: Version, policy: ConflictPolicy) {
-        debug_assert!(!self.knows(version.dot), "a dot is minted once");
+    pub fn put(&mut self, seen: &Context, version: Version, policy: ConflictPolicy) {
+        assert!(!self.knows(version.dot), "a dot is minted once");
         self.versions.retain(|held| !seen.covers(held.dot));
-        self.vector.join(seen);
+        self.vector.join(&seen.vector);
+        if let Some(own) = seen.own {
+            self.vector.add(own);
+        }
         self.insert(version);
         self.settle(policy);
     }
@@ -186,7 +188,7 @@ impl Siblings {
                 live.push(version.clone());
             }
         }
-        Shown { live, context: self.context(), hlc: self.hlc() }
+        Shown { live, context: Context::of(self) }
     }
 
     fn join_siblings(&mut self, other: &Self) {

@@ -17,6 +17,8 @@ enum Step {
     Read { replica: usize, slot: usize },
     /// A client writes at a replica with the context in a slot.
     Put { replica: usize, slot: usize, hlc_lag: u64 },
+    /// A client writes with the context that its last write answered.
+    Chain { replica: usize, slot: usize },
     /// A client writes without a context.
     BlindPut { replica: usize },
     /// One replica sends its whole item to another.
@@ -32,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
             slot,
             hlc_lag
         }),
+        (replica.clone(), 0..4_usize).prop_map(|(replica, slot)| Step::Chain { replica, slot }),
         replica.clone().prop_map(|replica| Step::BlindPut { replica }),
         (replica.clone(), replica).prop_map(|(source, target)| Step::Exchange { source, target }),
     ]
@@ -71,29 +74,45 @@ fn run(steps: &[Step], policy: ConflictPolicy, raise: bool) -> World {
     let mut items = vec![Siblings::default(); REPLICAS];
     let mut states = vec![Siblings::default()];
     let mut history = History::default();
-    let mut slots = vec![(VersionVector::new(), Hlc::ZERO, BTreeSet::new()); 4];
+    let mut slots = vec![(Context::default(), BTreeSet::new()); 4];
+    let mut chains = slots.clone();
     let mut counters = [0_u64; REPLICAS];
     for (time, step) in (100_u64..).zip(steps) {
         match *step {
             Step::Read { replica, slot } => {
-                slots[slot] = (items[replica].context(), items[replica].hlc(), history.known[replica].clone());
+                slots[slot] = (Context::of(&items[replica]), history.known[replica].clone());
             }
-            Step::Put { .. } | Step::BlindPut { .. } => {
-                let (replica, (seen, seen_hlc, seen_dots), lag) = match *step {
-                    Step::Put { replica, slot, hlc_lag } => (replica, slots[slot].clone(), hlc_lag),
-                    Step::BlindPut { replica } => (replica, Default::default(), 0),
+            Step::Put { .. } | Step::BlindPut { .. } | Step::Chain { .. } => {
+                let (replica, (seen, mut seen_dots), lag, chain) = match *step {
+                    Step::Put { replica, slot, hlc_lag } => (replica, slots[slot].clone(), hlc_lag, None),
+                    Step::Chain { replica, slot } => (replica, chains[slot].clone(), 0, Some(slot)),
+                    Step::BlindPut { replica } => (replica, Default::default(), 0, None),
                     _ => unreachable!(),
                 };
                 counters[replica] += 1;
                 let dot = Dot::new(ActorId::new(replica as u64 + 1), counters[replica]);
                 let mut hlc = time - lag.min(time);
                 if raise {
-                    hlc = hlc.max(items[replica].hlc().max(seen_hlc).to_bits() + 1);
+                    hlc = hlc.max(items[replica].hlc().max(seen.hlc).to_bits() + 1);
+                }
+                // A coordinator fetches what its client has seen before it writes.
+                if !items[replica].knows_all(&seen) {
+                    for other in items.clone() {
+                        items[replica].join(&other, policy);
+                    }
+                    let all: Vec<Dot> = history.known.iter().flatten().copied().collect();
+                    history.known[replica].extend(all);
                 }
                 items[replica].put(&seen, version(dot, hlc), policy);
                 history.known[replica].insert(dot);
-                history.known[replica].extend(&seen_dots);
-                history.seen.push((dot, seen_dots));
+                history.seen.push((dot, seen_dots.clone()));
+                if let Some(slot) = chain {
+                    seen_dots.insert(dot);
+                    chains[slot] = (seen.after_write(dot, &items[replica]), seen_dots);
+                    if items[replica].versions().len() == 1 {
+                        chains[slot].1.extend(&history.known[replica]);
+                    }
+                }
             }
             Step::Exchange { source, target } => {
                 let other = items[source].clone();
@@ -254,12 +273,12 @@ fn two_versions_of_one_write_are_shown_once_and_replaced_together() {
 fn put_with_old_context_creates_sibling() {
     let mut state = Siblings::default();
     let policy = ConflictPolicy::Siblings;
-    state.put(&VersionVector::new(), version(dot(1, 1), 1), policy);
-    let old = state.context();
+    state.put(&Context::default(), version(dot(1, 1), 1), policy);
+    let old = Context::of(&state);
     state.put(&old, version(dot(1, 2), 2), policy);
     state.put(&old, version(dot(1, 3), 3), policy);
     assert_eq!(state.show().live.len(), 2);
-    state.put(&state.context(), version(dot(1, 4), 4), policy);
+    state.put(&Context::of(&state), version(dot(1, 4), 4), policy);
     assert_eq!(state.show().live.len(), 1);
 }
 
@@ -287,7 +306,7 @@ mod token {
         let mut vector = VersionVector::new();
         vector.add(dot(9, 4));
         vector.add(dot(3, 2));
-        Context { vector, hlc: Hlc::from_bits(77) }
+        Context { vector, own: Some(dot(5, 6)), hlc: Hlc::from_bits(77) }
     }
 
     #[test]
@@ -340,4 +359,18 @@ mod token {
             prop_assert!(Context::from_token(&bytes, &address("k"), &keys()).is_err());
         }
     }
+}
+
+/// Two clients write without a context at one coordinator; the second goes on with the context of its own answer.
+/// A vector alone would say that it had seen the first client's write, and would drop it.
+#[test]
+fn context_of_a_write_does_not_cover_the_sibling_beside_it() {
+    let mut state = Siblings::default();
+    let policy = ConflictPolicy::Siblings;
+    state.put(&Context::default(), version(dot(1, 1), 1), policy);
+    state.put(&Context::default(), version(dot(1, 2), 2), policy);
+    let answered = Context::default().after_write(dot(1, 2), &state);
+    state.put(&answered, version(dot(1, 3), 3), policy);
+    let held: Vec<Dot> = state.versions().iter().map(|version| version.dot).collect();
+    assert_eq!(held, [dot(1, 1), dot(1, 3)]);
 }

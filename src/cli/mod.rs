@@ -1,0 +1,3 @@
+//! The command line: one subcommand a file. The only place besides `main.rs` where errors become `anyhow`.
+
+pub mod cert;

@@ -1,0 +1,134 @@
+//! Decisions, answer by answer.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::types::{ActorId, Hlc, WriteId};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version};
+
+fn item(actor: u64) -> Siblings {
+    let mut item = Siblings::default();
+    let dot = Dot::new(ActorId::new(actor), 1);
+    let write_id = WriteId::new(u128::from(actor));
+    let value = Bytes::from(actor.to_string());
+    let version = Version { dot, hlc: Hlc::ZERO, write_id, tombstone: false, expires_at: 0, checksum: 0, value };
+    item.put(&Context::default(), version, ConflictPolicy::Siblings);
+    item
+}
+
+fn copy(item: Siblings) -> Replied {
+    Replied::Copy { item, unverified: false }
+}
+
+fn get(r: u8) -> Get {
+    Get::new(3, r, ConflictPolicy::Siblings)
+}
+
+fn slot(at: usize) -> Slot {
+    Slot::new(at)
+}
+
+#[test]
+fn equal_answers_are_told_at_once() {
+    let mut get = get(2);
+    get.add_result(slot(0), copy(item(1)));
+    assert_eq!(get.enough(), Enough::Wait);
+    get.add_result(slot(2), copy(item(1)));
+    assert_eq!(get.enough(), Enough::Met);
+    assert_eq!(get.response(), GetResponse::Reply);
+    assert_eq!(get.final_action(), GetFinal::Nothing);
+}
+
+#[test]
+fn differing_answers_are_stored_before_they_are_told() {
+    let mut get = get(2);
+    get.add_result(slot(0), copy(item(1)));
+    get.add_result(slot(1), copy(item(2)));
+    assert_eq!(get.response(), GetResponse::Store { holders: vec![] });
+    assert_eq!(get.merged().versions().len(), 2);
+    let mut newer = self::get(2);
+    newer.add_result(slot(0), copy(Siblings::default()));
+    newer.add_result(slot(1), copy(item(2)));
+    assert_eq!(newer.response(), GetResponse::Store { holders: vec![slot(1)] });
+    assert_eq!(newer.final_action(), GetFinal::Repair(vec![slot(0)]));
+}
+
+#[test]
+fn unknown_is_not_absent() {
+    let mut get = get(2);
+    get.add_result(slot(0), Replied::Unknown);
+    get.add_result(slot(1), copy(Siblings::default()));
+    assert_eq!(get.enough(), Enough::Wait, "one absent and one unknown are one answer");
+    get.add_result(slot(2), Replied::Unknown);
+    assert_eq!(get.enough(), Enough::Failed);
+    assert_eq!(get.response(), GetResponse::Fail { answers: 1, unknown: vec![slot(0), slot(2)] });
+}
+
+#[test]
+fn unverified_answer_adds_data_but_does_not_count() {
+    let mut get = get(2);
+    get.add_result(slot(0), Replied::Copy { item: item(1), unverified: true });
+    get.add_result(slot(1), copy(Siblings::default()));
+    assert_eq!(get.enough(), Enough::Wait);
+    get.add_result(slot(2), copy(Siblings::default()));
+    assert_eq!(get.enough(), Enough::Met);
+    assert_eq!(get.merged(), &item(1));
+    assert_eq!(get.response(), GetResponse::Store { holders: vec![slot(0)] });
+}
+
+#[test]
+fn duplicate_answer_is_counted_once() {
+    let mut get = get(2);
+    get.add_result(slot(0), copy(item(1)));
+    get.add_result(slot(0), copy(item(1)));
+    assert_eq!(get.enough(), Enough::Wait);
+    let mut put = Put::new(3, 2);
+    put.add_result(slot(0), Copied::Stored { fsynced: true });
+    put.add_result(slot(0), Copied::Stored { fsynced: true });
+    assert_eq!(put.enough(), Enough::Wait);
+}
+
+#[test]
+fn failed_write_says_which_copies_exist() {
+    let mut put = Put::new(3, 3);
+    put.add_result(slot(1), Copied::Stored { fsynced: true });
+    put.add_result(slot(2), Copied::Unknown);
+    assert_eq!(put.enough(), Enough::Failed);
+    assert_eq!(put.response(), PutResponse::Fail { copies: vec![(slot(1), true)], unknown: vec![slot(2)] });
+    assert_eq!(put.final_action(), vec![slot(0), slot(2)]);
+}
+
+proptest! {
+    /// Whatever the order, a decision is met exactly when the quorum answered, and failed exactly when it cannot.
+    #[test]
+    fn decisions_depend_on_the_answers_and_not_on_their_order(
+        n in 1_u8..6,
+        quorum in 1_u8..6,
+        answers in prop::collection::vec((0_usize..6, any::<bool>()), 0..20),
+    ) {
+        prop_assume!(quorum <= n);
+        let mut get = Get::new(n, quorum, ConflictPolicy::Siblings);
+        let mut put = Put::new(n, quorum);
+        let mut first = std::collections::BTreeMap::new();
+        for (at, useful) in answers.into_iter().filter(|(at, _)| *at < usize::from(n)) {
+            if first.contains_key(&at) {
+                continue;
+            }
+            first.insert(at, useful);
+            get.add_result(slot(at), if useful { copy(item(1)) } else { Replied::Unknown });
+            put.add_result(slot(at), if useful { Copied::Stored { fsynced: false } } else { Copied::Unknown });
+            let good = first.values().filter(|useful| **useful).count();
+            let open = usize::from(n) - first.len();
+            let expected = if good >= usize::from(quorum) {
+                Enough::Met
+            } else if good + open < usize::from(quorum) {
+                Enough::Failed
+            } else {
+                Enough::Wait
+            };
+            prop_assert_eq!(get.enough(), expected);
+            prop_assert_eq!(put.enough(), expected);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Items in the hands of a shard: what this turn wrote, and who waits for a read.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::{Now, Shard, Source};
+use crate::protocol::replica::{ItemKey, Lookup, Mutation, ReadError, ReadId, Storage, Unreadable, open_copy};
+use crate::protocol::types::limits::{VECTOR_ENTRIES_WARN, VERSIONS_WARN};
+use crate::protocol::types::{Address, PartitionId};
+use crate::protocol::version::Siblings;
+use crate::protocol::wire::{Failure, FailureCode};
+
+/// Operations that wait for one item's read; more are refused as overloaded.
+pub(super) const LATCH_QUEUE_MAX: usize = 1_024;
+
+/// An item and its record.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) item: Siblings,
+    pub(super) record: Bytes,
+}
+
+/// This node's copy of an item.
+pub(super) type LocalCopy = Result<Option<Held>, Unreadable>;
+
+/// What is to be done with an item once its copy is at hand.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Hand it to an operation that reads.
+    Answer { operation: u64 },
+    /// Let an operation write.
+    Coordinate { operation: u64 },
+    /// Store what an operation read elsewhere.
+    StoreMerged { operation: u64 },
+    /// Send it to a peer.
+    Read { source: Source, correlation: u64, address: Address },
+    /// Join a peer's item.
+    Merge { source: Source, correlation: u64, address: Address, held: Held },
+}
+
+/// The items that a shard holds in memory between a read and a commit.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    /// Written in this turn: reads of the turn see them.
+    written: BTreeMap<ItemKey, Held>,
+    /// Partitions whose state has something to log.
+    pub(super) touched: BTreeSet<PartitionId>,
+    /// Operations behind a read that is under way, in order.
+    latches: BTreeMap<ItemKey, VecDeque<Task>>,
+    /// Reads under way.
+    reads: BTreeMap<ReadId, (PartitionId, ItemKey, Address)>,
+    next_read: u64,
+}
+
+impl Items {
+    pub(super) fn next_read(&mut self) -> ReadId {
+        self.next_read += 1;
+        ReadId::new(self.next_read)
+    }
+
+    pub(super) fn is_written(&self, key: &ItemKey) -> bool {
+        self.written.contains_key(key)
+    }
+
+    /// The turn's writes are in the storage now.
+    pub(super) fn committed(&mut self) -> Vec<ItemKey> {
+        std::mem::take(&mut self.written).into_keys().collect()
+    }
+}
+
+impl Shard {
+    /// Does something with this node's copy of an item: now, or when it was read.
+    /// Hands the task back when too many wait for the item already.
+    pub(super) fn with_item(
+        &mut self,
+        now: Now,
+        (partition, key, address): (PartitionId, &ItemKey, &Address),
+        task: Task,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Task> {
+        if let Some(queue) = self.items.latches.get_mut(key) {
+            if queue.len() >= LATCH_QUEUE_MAX {
+                return Err(task);
+            }
+            queue.push_back(task);
+            return Ok(());
+        }
+        if let Some(held) = self.items.written.get(key) {
+            let copy = Ok(Some(held.clone()));
+            self.run(now, partition, key, task, copy, storage);
+            return Ok(());
+        }
+        let id = self.items.next_read();
+        match storage.read(id, partition, key) {
+            Lookup::Ready(result) => {
+                let copy = self.open(address, result);
+                self.run(now, partition, key, task, copy, storage);
+            }
+            Lookup::Pending => {
+                self.counters.reads_pending += 1;
+                self.items.latches.insert(key.clone(), VecDeque::from([task]));
+                self.items.reads.insert(id, (partition, key.clone(), address.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the result of a read that was `Pending`, and lets everything that waited for it go on, in order.
+    pub fn handle_read(
+        &mut self,
+        now: Now,
+        id: ReadId,
+        result: Result<Option<Bytes>, ReadError>,
+        storage: &mut dyn Storage,
+    ) {
+        let Some((partition, key, address)) = self.items.reads.remove(&id) else { return };
+        let Some(tasks) = self.items.latches.remove(&key) else { return };
+        let copy = self.open(&address, result);
+        for task in tasks {
+            // An earlier task of the queue may have written the item.
+            let copy = match self.items.written.get(&key) {
+                Some(held) => Ok(Some(held.clone())),
+                None => copy.clone(),
+            };
+            self.run(now, partition, &key, task, copy, storage);
+        }
+    }
+
+    /// Stores an item in this turn: the record, and what clock and log have to say about it.
+    pub(super) fn store(&mut self, partition: PartitionId, key: &ItemKey, held: Held) {
+        self.counters.versions_warned += u64::from(held.item.versions().len() == VERSIONS_WARN);
+        self.counters.vector_warned += u64::from(held.item.vector().len() == VECTOR_ENTRIES_WARN);
+        let state = self.partitions.get_mut(&partition).expect("an item is stored only in a partition of this shard");
+        state.record(key, &held.item);
+        self.items.touched.insert(partition);
+        let (at, value) = (key.as_bytes().clone(), Some(held.record.clone()));
+        self.batch.mutations.push(Mutation { partition, key: at, value });
+        self.items.written.insert(key.clone(), held);
+    }
+
+    fn run(
+        &mut self,
+        now: Now,
+        partition: PartitionId,
+        key: &ItemKey,
+        task: Task,
+        copy: LocalCopy,
+        storage: &mut dyn Storage,
+    ) {
+        match task {
+            Task::Answer { operation } => self.local_copy_read(now, operation, copy, storage),
+            Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
+            Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
+            Task::Read { source, correlation, address } => {
+                self.send_copy(source, correlation, &address, key, copy);
+            }
+            Task::Merge { source, correlation, address, held } => {
+                self.merge(source, correlation, &address, partition, key, held, copy);
+            }
+        }
+    }
+
+    fn open(&mut self, address: &Address, result: Result<Option<Bytes>, ReadError>) -> LocalCopy {
+        let copy = match result {
+            Ok(None) => Ok(None),
+            Err(ReadError(text)) => Err(Unreadable(text)),
+            Ok(Some(record)) => open_copy(address, &record).map(|item| Some(Held { item, record })),
+        };
+        self.counters.unreadable += u64::from(copy.is_err());
+        copy
+    }
+}
+
+/// Too many wait for one item.
+pub(super) fn overloaded() -> Failure {
+    let text = format!("{LATCH_QUEUE_MAX} requests wait for this item already; ask again, slower");
+    Failure::new(FailureCode::Overloaded, text)
+}

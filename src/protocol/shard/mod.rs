@@ -1,0 +1,402 @@
+//! The shard: the machines above composed, for one share of a node's partitions.
+//!
+//! This is the one thing that both the server's driver and the simulator run. A turn is:
+//!
+//! ```text
+//!   handle_request / handle_answer / handle_read / handle_tick ..   any number of inputs
+//!   take_turn  -> a Batch, to be committed as one
+//!   handle_committed(sequence)   releases what the turn has to say
+//!   handle_durable(sequence)     releases what had to wait for the fsync (durability `sync`)
+//!   drain      -> Outputs, for the caller to carry out
+//! ```
+//!
+//! Nothing leaves before the commit of the turn that it belongs to: replication, replies and answers to peers alike.
+//! With durability `sync`, confirmations of writes, and reads that show a version which is not fsynced yet, also wait
+//! for [`Shard::handle_durable`]. A failed commit releases nothing, and the node ends.
+//!
+//! Invariants: one item is read from the disk once at a time (a latch queues the operations behind it, in order); a
+//! request is answered exactly once, at its deadline at the latest; every queue has a named bound.
+//!
+//! *Caveats.* Membership comes from outside as peers going up and down; hints, read repair beyond the strict
+//! write-back, and exchanges are not here yet, so `Sloppy` is served as `Strict`.
+
+mod items;
+mod operation;
+mod output;
+mod peers;
+mod reading;
+mod relaying;
+mod release;
+mod serving;
+mod view;
+mod writing;
+
+pub use output::{Class, Counters, Now, Output, PeerIndex, Source, SourceId};
+pub use view::View;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use self::items::Items;
+use self::operation::Operations;
+use self::peers::Peers;
+use self::release::Release;
+use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
+use crate::protocol::ring::{KeyHash, partition_of};
+use crate::protocol::types::{ActorId, Address, Durability, Instant, PartitionId};
+use crate::protocol::version::{Dot, Siblings};
+use crate::protocol::wire::{
+    Failure, FailureCode, Frame, GetRequest, Header, Kind, MergeRequest, PutRequest, ReadRequest, ScanRequest,
+    WireError, encode_control,
+};
+
+/// What a shard is told once.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Which shard of its node this is: it has the partitions `p` with `p mod shards == shard`.
+    pub shard: u16,
+    /// How many shards the node has.
+    pub shards: u16,
+    /// When a write counts as safe here.
+    pub durability: Durability,
+    /// Largest value that a client may put, bytes.
+    pub value_bytes_max: usize,
+    /// The node may have lost acknowledged writes: its answers do not count toward R (rule 4).
+    pub unverified: bool,
+}
+
+/// One share of a node's partitions.
+#[derive(Debug)]
+pub struct Shard {
+    config: ShardConfig,
+    view: Arc<View>,
+    rng: Xoshiro256PlusPlus,
+    partitions: BTreeMap<PartitionId, Partition>,
+    items: Items,
+    operations: Operations,
+    peers: Peers,
+    release: Release,
+    scans: BTreeMap<ReadId, (Source, u64)>,
+    batch: Batch,
+    outbox: Vec<Output>,
+    ready: Vec<Output>,
+    counters: Counters,
+    stopping: bool,
+}
+
+/// Budget of a request that names none, milliseconds.
+const BUDGET_MS_DEFAULT: u32 = 2_000;
+
+impl Shard {
+    /// A shard of a member node. Reads clock and log of its partitions.
+    ///
+    /// # Errors
+    /// A partition's own state cannot be read; the node must not start over it.
+    pub fn new(
+        config: ShardConfig,
+        view: Arc<View>,
+        seed: [u8; 32],
+        storage: &mut dyn Storage,
+    ) -> Result<Self, ReadError> {
+        assert!(config.shard < config.shards, "a shard's number is below the number of shards");
+        let mut partitions = BTreeMap::new();
+        for partition in view.layout.owned_by(view.me) {
+            if partition.as_u16() % config.shards == config.shard {
+                partitions.insert(partition, Partition::load(partition, &storage.load(partition)?)?);
+            }
+        }
+        Ok(Self {
+            peers: Peers::new(view.layout.nodes().len()),
+            release: Release::new(config.durability),
+            config,
+            view,
+            rng: Xoshiro256PlusPlus::from_seed(seed),
+            partitions,
+            items: Items::default(),
+            operations: Operations::default(),
+            scans: BTreeMap::new(),
+            batch: Batch::default(),
+            outbox: Vec::new(),
+            ready: Vec::new(),
+            counters: Counters::default(),
+            stopping: false,
+        })
+    }
+
+    /// What the shard goes by.
+    #[must_use]
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.operations.len() + self.scans.len()
+    }
+
+    /// From here on client requests are refused as `Stopping`; what is under way is finished.
+    pub fn begin_stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Takes a frame in which somebody asks something of this node.
+    pub fn handle_request(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) {
+        let header = frame.header;
+        let outcome = match frame.kind() {
+            Some(Kind::Get) => self.accept_get(now, source, frame, storage),
+            Some(Kind::Put) => self.accept_put(now, source, frame, storage),
+            Some(Kind::Scan) => self.accept_scan(source, frame, storage),
+            Some(Kind::Read) => self.accept_read(now, source, frame, storage),
+            Some(Kind::Merge) => self.accept_merge(now, source, frame, storage),
+            _ => Err(Failure::new(
+                FailureCode::Unsupported,
+                format!("a frame of kind {} is no request to a shard", header.kind),
+            )),
+        };
+        if let Err(failure) = outcome {
+            self.reply_failure(source, header.correlation, &failure);
+        }
+    }
+
+    /// Takes a peer's answer to something that this shard asked.
+    pub fn handle_answer(&mut self, now: Now, peer: PeerIndex, frame: Frame, storage: &mut dyn Storage) {
+        self.peers.heard(peer, now.instant);
+        if Operations::is_relay(frame.header.correlation) {
+            self.relay_answered(now, frame);
+            return;
+        }
+        match frame.kind() {
+            Some(Kind::ReadReply) => self.read_answered(now, peer, frame, storage),
+            Some(Kind::MergeReply) => self.merge_answered(now, peer, &frame),
+            Some(Kind::Error) => self.error_answered(now, peer, frame.header.correlation, storage),
+            // An answer of another kind is a confused peer's: as good as none, and the deadline sees to it.
+            _ => self.counters.answers_ignored += 1,
+        }
+    }
+
+    /// A frame to a peer could not be handed over (its lane is full, or just closed): unknown, at once.
+    pub fn handle_send_failed(&mut self, now: Now, peer: PeerIndex, correlation: u64, storage: &mut dyn Storage) {
+        if Operations::is_relay(correlation) {
+            self.relay_failed(now, correlation);
+        } else {
+            self.error_answered(now, peer, correlation, storage);
+        }
+    }
+
+    /// A peer's link came up or went down. What was asked of one that went down is unknown.
+    pub fn handle_peer(&mut self, now: Now, peer: PeerIndex, up: bool, storage: &mut dyn Storage) {
+        self.peers.set_up(peer, up);
+        if up {
+            return;
+        }
+        for correlation in self.operations.correlations() {
+            self.handle_send_failed(now, peer, correlation, storage);
+        }
+        for correlation in self.operations.relays_to(peer) {
+            self.relay_failed(now, correlation);
+        }
+    }
+
+    /// When [`Shard::handle_tick`] is due next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.operations.next_timer()
+    }
+
+    /// Lets the timers that are due act. One that was armed for something that is over is ignored.
+    pub fn handle_tick(&mut self, now: Now, storage: &mut dyn Storage) {
+        while let Some((correlation, timer)) = self.operations.pop_due(now.instant) {
+            match timer {
+                operation::Timer::Deadline => self.deadline_passed(now, correlation),
+                operation::Timer::Hedge => self.hedge(now, correlation, storage),
+            }
+        }
+    }
+
+    /// Whether [`Shard::take_turn`] has something to write or release.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        !self.batch.mutations.is_empty() || !self.outbox.is_empty() || self.release.has_turn()
+    }
+
+    /// Ends the turn: everything that it writes, to be committed as one. The caller goes on with
+    /// [`Shard::handle_committed`], or ends the node.
+    pub fn take_turn(&mut self, now: Now) -> Batch {
+        for partition in std::mem::take(&mut self.items.touched) {
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.seal(now.wall, &mut self.batch);
+            }
+        }
+        std::mem::take(&mut self.batch)
+    }
+
+    /// What is to be carried out now, in order.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Output> {
+        self.ready.drain(..)
+    }
+
+    fn accept_get(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
+        let request = GetRequest::decode(frame.body.clone()).map_err(refusal)?;
+        match self.place(source, &request.address, frame)? {
+            Place::Here(partition, hash, header) => {
+                self.begin_get(now, source, header, request, partition, hash, storage)
+            }
+            Place::OtherNode(partition, frame) => self.begin_relay(now, source, frame, partition),
+            Place::OtherShard => Ok(()),
+        }
+    }
+
+    fn accept_put(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
+        let request = PutRequest::decode(frame.body.clone()).map_err(refusal)?;
+        match self.place(source, &request.address, frame)? {
+            Place::Here(partition, hash, header) => {
+                self.begin_put(now, source, header, request, partition, hash, storage)
+            }
+            Place::OtherNode(partition, frame) => self.begin_relay(now, source, frame, partition),
+            Place::OtherShard => Ok(()),
+        }
+    }
+
+    fn accept_read(
+        &mut self,
+        now: Now,
+        source: Source,
+        frame: Frame,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        self.refuse_stale(&frame.header)?;
+        let request = ReadRequest::decode(frame.body.clone()).map_err(refusal)?;
+        match self.place(source, &request.address, frame)? {
+            Place::Here(partition, hash, header) => {
+                self.serve_read(now, source, header.correlation, request.address, partition, hash, storage);
+                Ok(())
+            }
+            Place::OtherNode(partition, _) => Err(self.not_an_owner(partition)),
+            Place::OtherShard => Ok(()),
+        }
+    }
+
+    fn accept_merge(
+        &mut self,
+        now: Now,
+        source: Source,
+        frame: Frame,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        self.refuse_stale(&frame.header)?;
+        let request = MergeRequest::decode(frame.body.clone()).map_err(refusal)?;
+        match self.place(source, &request.address, frame)? {
+            Place::Here(partition, hash, header) => {
+                self.serve_merge(now, source, header.correlation, request, partition, hash, storage)
+            }
+            Place::OtherNode(partition, _) => Err(self.not_an_owner(partition)),
+            Place::OtherShard => Ok(()),
+        }
+    }
+
+    fn accept_scan(&mut self, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
+        let request = ScanRequest::decode(frame.body.clone()).map_err(refusal)?;
+        let partition = request.partition;
+        if partition.as_index() >= self.view.layout.parameters().partitions as usize {
+            let count = self.view.layout.parameters().partitions;
+            let text = format!("there is no partition {partition}; the cluster has {count}");
+            return Err(Failure::new(FailureCode::BadInput, text));
+        }
+        if !self.view.layout.is_owner(partition, self.view.me) {
+            return Err(self.not_an_owner(partition));
+        }
+        if let Some(shard) = self.other_shard(partition) {
+            self.outbox.push(Output::Forward { shard, source, frame });
+            return Ok(());
+        }
+        self.serve_scan(source, frame.header.correlation, request, storage)
+    }
+
+    /// Where a request for an address belongs. One for another shard of this node is on its way when this returns.
+    fn place(&mut self, source: Source, address: &Address, frame: Frame) -> Result<Place, Failure> {
+        let hash = KeyHash::of(address, self.view.layout.parameters().hash_seed);
+        let partition = partition_of(hash, self.view.layout.partition_bits());
+        if !self.view.layout.is_owner(partition, self.view.me) {
+            return Ok(Place::OtherNode(partition, frame));
+        }
+        if let Some(shard) = self.other_shard(partition) {
+            self.counters.forwarded_to_shard += 1;
+            self.outbox.push(Output::Forward { shard, source, frame });
+            return Ok(Place::OtherShard);
+        }
+        if self.stopping && matches!(frame.kind(), Some(Kind::Get | Kind::Put)) {
+            return Err(Failure::new(FailureCode::Stopping, "this node is stopping; ask another one"));
+        }
+        Ok(Place::Here(partition, hash, frame.header))
+    }
+
+    fn other_shard(&self, partition: PartitionId) -> Option<u16> {
+        let shard = partition.as_u16() % self.config.shards;
+        (shard != self.config.shard).then_some(shard)
+    }
+
+    /// A replica applies nothing for a layout that it does not have.
+    fn refuse_stale(&self, header: &Header) -> Result<(), Failure> {
+        if header.names(self.view.layout.id()) {
+            return Ok(());
+        }
+        let (theirs, ours) = (header.layout_number, self.view.layout.id());
+        let text = format!("the frame names layout {theirs}-{:016x}, this node has {ours}", header.layout_hash);
+        Err(Failure::new(FailureCode::Stale, text))
+    }
+
+    fn not_an_owner(&self, partition: PartitionId) -> Failure {
+        let text = format!("this node is no owner of partition {partition} in layout {}", self.view.layout.id());
+        Failure::new(FailureCode::Stale, text)
+    }
+
+    /// Mints a dot. Its actor is drawn at the partition's first coordinated write in this process (rule 1).
+    fn mint(&mut self, partition: PartitionId, item: &Siblings) -> Dot {
+        let state = self.partitions.get_mut(&partition).expect("a request is placed here only if the partition is");
+        state.mint(item, || ActorId::new(self.rng.next_u64()))
+    }
+
+    fn reply(&mut self, source: Source, bytes: bytes::Bytes) {
+        self.outbox.push(Output::Reply { source, bytes });
+    }
+
+    fn reply_failure(&mut self, source: Source, correlation: u64, failure: &Failure) {
+        self.counters.failed(failure.code);
+        let header = Header::new(Kind::Error, correlation, 0, self.view.layout.id());
+        let bytes = Frame::new(header, encode_control(failure)).to_bytes();
+        self.reply(source, bytes);
+    }
+}
+
+/// Where a request belongs.
+enum Place {
+    Here(PartitionId, KeyHash, Header),
+    OtherNode(PartitionId, Frame),
+    OtherShard,
+}
+
+/// What a sender of a bad body is told.
+fn refusal(error: WireError) -> Failure {
+    use crate::protocol::types::AddressError;
+    let code = match &error {
+        WireError::Oversized { .. }
+        | WireError::Address(AddressError::KeyLong(_) | AddressError::SortKeyLong(_) | AddressError::TableLong(_)) => {
+            FailureCode::TooLarge
+        }
+        _ => FailureCode::BadInput,
+    };
+    Failure::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

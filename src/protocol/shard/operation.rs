@@ -1,0 +1,293 @@
+//! Requests under way, and their timers.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::{PeerIndex, Source};
+use crate::protocol::coordinator::{Get, Put, Slot};
+use crate::protocol::replica::ItemKey;
+use crate::protocol::types::limits::REPLICAS_MAX;
+use crate::protocol::types::{Address, Instant, PartitionId};
+use crate::protocol::version::{Context, Dot, Siblings};
+use crate::protocol::wire::{Kind, PutRequest};
+
+/// Requests of one shard at once; more are refused as overloaded. Each holds a few hundred bytes and its value.
+pub(super) const OPERATIONS_MAX: usize = 16_384;
+
+/// Set in the correlation of a relayed request.
+const RELAY: u64 = 1 << 63;
+
+/// A request that this shard coordinates.
+#[derive(Debug)]
+pub(super) struct Operation {
+    tag: u32,
+    pub(super) source: Source,
+    /// The asker's name for it.
+    pub(super) correlation: u64,
+    pub(super) address: Address,
+    pub(super) key: ItemKey,
+    pub(super) partition: PartitionId,
+    pub(super) owners: Owners,
+    pub(super) began: Instant,
+    pub(super) deadline: Instant,
+    pub(super) request: Request,
+    pub(super) reading: Option<Reading>,
+    pub(super) writing: Option<Put>,
+}
+
+/// What was asked.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A read; `w` is for storing a merge of differing answers.
+    Get { r: u8, w: u8 },
+    /// A write.
+    Put(Box<PutWork>),
+}
+
+/// A write on its way.
+#[derive(Debug)]
+pub(super) struct PutWork {
+    pub(super) request: PutRequest,
+    pub(super) context: Context,
+    pub(super) r: u8,
+    pub(super) w: u8,
+    /// What was read from peers before writing.
+    pub(super) gathered: Option<Siblings>,
+    /// The request came from a peer that could not coordinate it; it is not passed on again.
+    pub(super) forwarded: bool,
+    /// Set once the write has its name: the dot, the answer's token and version count.
+    pub(super) minted: Option<(Dot, Bytes, u16)>,
+}
+
+/// Why replicas are being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To answer a read.
+    Answer,
+    /// To learn what a delete without a context deletes.
+    DeleteSeen,
+    /// To know what the write's context has seen.
+    Fetch,
+}
+
+/// The reading half of an operation.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) get: Get,
+    pub(super) purpose: Purpose,
+    /// Bit per slot.
+    pub(super) asked: u8,
+}
+
+/// The owners of an item's partition, by slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owners {
+    peers: [u16; REPLICAS_MAX],
+    n: u8,
+    me: Slot,
+}
+
+impl Owners {
+    /// The owners, of whom one is this node.
+    pub(super) fn new(indices: &[u16], me: PeerIndex) -> Option<Self> {
+        let at = indices.iter().position(|index| usize::from(*index) == me.as_index())?;
+        let mut peers = [0; REPLICAS_MAX];
+        peers.get_mut(..indices.len())?.copy_from_slice(indices);
+        Some(Self { peers, n: u8::try_from(indices.len()).ok()?, me: Slot::new(at) })
+    }
+
+    pub(super) fn n(&self) -> u8 {
+        self.n
+    }
+
+    pub(super) fn me(&self) -> Slot {
+        self.me
+    }
+
+    pub(super) fn peer(&self, slot: Slot) -> PeerIndex {
+        PeerIndex::new(self.peers.get(slot.as_index()).copied().unwrap_or(u16::MAX))
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..usize::from(self.n)).map(Slot::new)
+    }
+
+    pub(super) fn others(&self) -> impl Iterator<Item = Slot> + use<> {
+        let me = self.me;
+        self.slots().filter(move |slot| *slot != me)
+    }
+
+    pub(super) fn slot_of(&self, peer: PeerIndex) -> Option<Slot> {
+        self.slots().find(|slot| self.peer(*slot) == peer)
+    }
+}
+
+/// A request that another node carries out.
+#[derive(Debug)]
+pub(super) struct Relay {
+    tag: u32,
+    pub(super) source: Source,
+    pub(super) correlation: u64,
+    pub(super) kind: Kind,
+    pub(super) body: Bytes,
+    pub(super) partition: PartitionId,
+    pub(super) to: PeerIndex,
+    /// Whom to ask next, last first.
+    pub(super) candidates: Vec<PeerIndex>,
+    pub(super) deadline: Instant,
+    /// What the last one said.
+    pub(super) last_failure: Option<crate::protocol::wire::Failure>,
+}
+
+/// What a timer was armed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Deadline,
+    Hedge,
+}
+
+/// Everything under way.
+#[derive(Debug, Default)]
+pub(super) struct Operations {
+    slab: Slab<Operation>,
+    relays: Slab<Relay>,
+    timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
+    next_tag: u32,
+}
+
+impl Operations {
+    pub(super) fn len(&self) -> usize {
+        self.slab.len() + self.relays.len()
+    }
+
+    pub(super) const fn is_relay(correlation: u64) -> bool {
+        correlation & RELAY != 0
+    }
+
+    /// Takes an operation in and names it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of an operation, named once, here")]
+    pub(super) fn insert(
+        &mut self,
+        source: Source,
+        correlation: u64,
+        address: Address,
+        key: ItemKey,
+        partition: PartitionId,
+        owners: Owners,
+        (began, deadline): (Instant, Instant),
+        request: Request,
+    ) -> u64 {
+        let tag = self.tag();
+        let operation = Operation {
+            tag,
+            source,
+            correlation,
+            address,
+            key,
+            partition,
+            owners,
+            began,
+            deadline,
+            request,
+            reading: None,
+            writing: None,
+        };
+        let id = name(self.slab.insert(operation), tag);
+        self.arm(deadline, id, Timer::Deadline);
+        id
+    }
+
+    /// Takes a relay in and names it.
+    pub(super) fn insert_relay(&mut self, mut relay: Relay) -> u64 {
+        relay.tag = self.tag();
+        let (tag, deadline) = (relay.tag, relay.deadline);
+        let id = name(self.relays.insert(relay), tag) | RELAY;
+        self.arm(deadline, id, Timer::Deadline);
+        id
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Operation> {
+        let (at, tag) = place(id);
+        self.slab.get_mut(at).filter(|operation| operation.tag == tag)
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<Operation> {
+        self.get_mut(id)?;
+        self.slab.try_remove(place(id).0)
+    }
+
+    pub(super) fn relay_mut(&mut self, id: u64) -> Option<&mut Relay> {
+        let (at, tag) = place(id & !RELAY);
+        self.relays.get_mut(at).filter(|relay| relay.tag == tag)
+    }
+
+    pub(super) fn remove_relay(&mut self, id: u64) -> Option<Relay> {
+        self.relay_mut(id)?;
+        self.relays.try_remove(place(id & !RELAY).0)
+    }
+
+    /// The names of all operations.
+    pub(super) fn correlations(&self) -> Vec<u64> {
+        self.slab.iter().map(|(at, operation)| name(at, operation.tag)).collect()
+    }
+
+    /// The names of the relays that wait for a peer.
+    pub(super) fn relays_to(&self, peer: PeerIndex) -> Vec<u64> {
+        let to = |(at, relay): (usize, &Relay)| (relay.to == peer).then(|| name(at, relay.tag) | RELAY);
+        self.relays.iter().filter_map(to).collect()
+    }
+
+    pub(super) fn arm(&mut self, at: Instant, id: u64, timer: Timer) {
+        self.timers.push(Reverse((at, id, timer)));
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// The next timer that is due and whose subject is still under way.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(u64, Timer)> {
+        while self.next_timer().is_some_and(|at| at <= now) {
+            let Some(Reverse((_, id, timer))) = self.timers.pop() else { break };
+            let alive = if Self::is_relay(id) { self.relay_mut(id).is_some() } else { self.get_mut(id).is_some() };
+            if alive {
+                return Some((id, timer));
+            }
+        }
+        None
+    }
+
+    /// Never 0 and below 2^31, so that names never repeat soon and bit 63 is free.
+    fn tag(&mut self) -> u32 {
+        self.next_tag = (self.next_tag + 1) & 0x7fff_ffff;
+        self.next_tag.max(1)
+    }
+}
+
+impl Relay {
+    /// A relay that is not sent yet.
+    pub(super) fn new(
+        source: Source,
+        correlation: u64,
+        kind: Kind,
+        body: Bytes,
+        partition: PartitionId,
+        candidates: Vec<PeerIndex>,
+        deadline: Instant,
+    ) -> Self {
+        let to = PeerIndex::new(u16::MAX);
+        Self { tag: 0, source, correlation, kind, body, partition, to, candidates, deadline, last_failure: None }
+    }
+}
+
+fn name(at: usize, tag: u32) -> u64 {
+    u64::from(tag) << 32 | at as u64
+}
+
+fn place(id: u64) -> (usize, u32) {
+    let at = usize::try_from(id & 0xffff_ffff).unwrap_or(usize::MAX);
+    (at, u32::try_from(id >> 32).unwrap_or(0))
+}

@@ -1,0 +1,150 @@
+//! What goes into a shard beside frames, and what comes out.
+
+use bytes::Bytes;
+
+use crate::protocol::types::{Instant, PartitionId, WallTime};
+use crate::protocol::wire::{FailureCode, Frame};
+
+/// The time of an input, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The stopwatch: deadlines and hedges.
+    pub instant: Instant,
+    /// The wall: stamps.
+    pub wall: WallTime,
+}
+
+/// A peer's dense number: its place in the layout's list of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIndex(u16);
+
+impl PeerIndex {
+    /// The peer at this place.
+    #[must_use]
+    pub const fn new(at: u16) -> Self {
+        Self(at)
+    }
+
+    /// The place as an index.
+    #[must_use]
+    pub fn as_index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The caller's name for a lane, or a local door, on which answers go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(u64);
+
+impl SourceId {
+    /// The source with this number.
+    #[must_use]
+    pub const fn new(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// The source as a number.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// Where a request came from. Its role was checked before the frame came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Where the answer goes.
+    pub id: SourceId,
+}
+
+/// Which lane a frame takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Small requests and answers.
+    Normal,
+    /// Large values: they must not delay the small.
+    Bulk,
+}
+
+impl Class {
+    /// The lane for a frame of this size.
+    #[must_use]
+    pub const fn of(bytes: usize) -> Self {
+        if bytes > crate::protocol::types::limits::BULK_FRAME_BYTES { Self::Bulk } else { Self::Normal }
+    }
+}
+
+/// Something for the caller to carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A frame for the shard of a peer that has this partition.
+    Send {
+        /// Which peer.
+        peer: PeerIndex,
+        /// Which of its shards.
+        partition: PartitionId,
+        /// Named again in `handle_send_failed`, should the lane refuse it.
+        correlation: u64,
+        /// The whole frame.
+        bytes: Bytes,
+    },
+    /// A frame for the one who asked.
+    Reply {
+        /// Where to.
+        source: Source,
+        /// The whole frame.
+        bytes: Bytes,
+    },
+    /// A request for another shard of this node; its answer goes to the same source.
+    Forward {
+        /// Which shard.
+        shard: u16,
+        /// Where its answer goes.
+        source: Source,
+        /// The request.
+        frame: Frame,
+    },
+}
+
+/// Counts since the start of the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Reads coordinated.
+    pub gets: u64,
+    /// Writes coordinated.
+    pub puts: u64,
+    /// Copies read for peers.
+    pub replica_reads: u64,
+    /// Items joined for peers.
+    pub replica_merges: u64,
+    /// Reads whose answers differed and were stored on W owners first.
+    pub write_backs: u64,
+    /// Reads that asked one more replica because an asked one was slow.
+    pub hedges: u64,
+    /// Writes that fetched what their context had seen first.
+    pub fetches: u64,
+    /// Writes whose id was known already.
+    pub retries_recognised: u64,
+    /// Requests passed on to a replica.
+    pub relayed: u64,
+    /// Requests passed on to another shard of this node.
+    pub forwarded_to_shard: u64,
+    /// Lookups that had to go to the disk.
+    pub reads_pending: u64,
+    /// Own copies that could not be read.
+    pub unreadable: u64,
+    /// Items that reached the warning of 16 versions.
+    pub versions_warned: u64,
+    /// Items whose vector reached the warning of 64 entries.
+    pub vector_warned: u64,
+    /// Answers that belonged to nothing: late, duplicated, or of the wrong kind.
+    pub answers_ignored: u64,
+    /// Failures told to clients and peers, by code.
+    pub failures: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Counters {
+    pub(super) fn failed(&mut self, code: FailureCode) {
+        *self.failures.entry(code.as_str()).or_default() += 1;
+    }
+}

@@ -1,0 +1,95 @@
+//! Which peers answer, and how fast: so that a read does not ask a slow one first, and hedges in good time.
+
+use std::time::Duration;
+
+use super::PeerIndex;
+use crate::protocol::types::Instant;
+
+/// A peer that owes an answer for longer than this many times its usual round trip is lagging.
+const LAGGING_FACTOR: u64 = 8;
+/// No peer is called lagging before this: on a busy machine a few milliseconds are nobody's fault.
+const LAGGING_MIN: Duration = Duration::from_millis(5);
+/// A lagging peer is asked again after this long, to see whether it is back.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// A read asks one more replica when an asked one has not answered within this many usual round trips ..
+const HEDGE_FACTOR: u64 = 4;
+/// .. but not before this, and
+const HEDGE_MIN: Duration = Duration::from_millis(10);
+/// not later than this.
+const HEDGE_MAX: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    up: bool,
+    /// Moving average of round trips, nanoseconds.
+    usual: u64,
+    /// Since when an answer is owed.
+    owed_since: Option<Instant>,
+}
+
+/// The peers of a shard.
+#[derive(Debug)]
+pub(super) struct Peers {
+    paces: Vec<Pace>,
+}
+
+impl Peers {
+    pub(super) fn new(count: usize) -> Self {
+        Self { paces: vec![Pace::default(); count] }
+    }
+
+    pub(super) fn set_up(&mut self, peer: PeerIndex, up: bool) {
+        if let Some(pace) = self.paces.get_mut(peer.as_index()) {
+            pace.up = up;
+            pace.owed_since = None;
+        }
+    }
+
+    pub(super) fn is_up(&self, peer: PeerIndex) -> bool {
+        self.paces.get(peer.as_index()).is_some_and(|pace| pace.up)
+    }
+
+    /// Something that will be answered was sent.
+    pub(super) fn asked(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(pace) = self.paces.get_mut(peer.as_index()) {
+            let probing = pace.owed_since.is_some_and(|since| now.since(since) > PROBE_EVERY);
+            if pace.owed_since.is_none() || probing {
+                pace.owed_since = Some(now);
+            }
+        }
+    }
+
+    /// Any answer came: the peer is alive, and this is about how long it takes.
+    pub(super) fn heard(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(pace) = self.paces.get_mut(peer.as_index())
+            && let Some(since) = pace.owed_since.take()
+        {
+            let sample = u64::try_from(now.since(since).as_nanos()).unwrap_or(u64::MAX);
+            pace.usual = if pace.usual == 0 { sample } else { pace.usual - pace.usual / 8 + sample / 8 };
+        }
+    }
+
+    /// How little a read should like to ask this peer: down, lagging, or fine. A lagging one is fine now and then, as a
+    /// probe.
+    pub(super) fn reluctance(&self, peer: PeerIndex, now: Instant) -> u8 {
+        match self.paces.get(peer.as_index()) {
+            None => 2,
+            Some(pace) if !pace.up => 2,
+            Some(pace) => match pace.owed_since {
+                Some(since) if now.since(since) > PROBE_EVERY => 0,
+                Some(since) if now.since(since) > lagging_after(pace) => 1,
+                _ => 0,
+            },
+        }
+    }
+
+    /// After how long a read that asked these peers asks one more.
+    pub(super) fn hedge_after(&self, asked: impl Iterator<Item = PeerIndex>) -> Duration {
+        let usual = asked.filter_map(|peer| self.paces.get(peer.as_index())).map(|pace| pace.usual).max();
+        Duration::from_nanos(usual.unwrap_or(0).saturating_mul(HEDGE_FACTOR)).clamp(HEDGE_MIN, HEDGE_MAX)
+    }
+}
+
+fn lagging_after(pace: &Pace) -> Duration {
+    Duration::from_nanos(pace.usual.saturating_mul(LAGGING_FACTOR)).max(LAGGING_MIN)
+}

@@ -1,0 +1,356 @@
+//! Coordinating reads: R replicas are asked, one more when one is slow, and what they say is merged.
+
+use super::items::{LocalCopy, Task};
+use super::operation::{OPERATIONS_MAX, Operation, Owners, Purpose, Reading, Request, Timer};
+use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
+use crate::protocol::coordinator::{Enough, Get, GetResponse, Put, Replied, Slot};
+use crate::protocol::replica::{ItemKey, Storage, open_copy};
+use crate::protocol::ring::KeyHash;
+use crate::protocol::types::limits::BUDGET_MS_MAX;
+use crate::protocol::types::{Address, Instant, PartitionId, Quorum};
+use crate::protocol::version::{Context, Siblings};
+use crate::protocol::wire::{
+    Failure, FailureCode, Frame, GetReply, GetRequest, Header, Kind, ReadReply, ReadRequest, ReadResult,
+};
+
+impl Shard {
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    pub(super) fn begin_get(
+        &mut self,
+        now: Now,
+        source: Source,
+        header: Header,
+        request: GetRequest,
+        partition: PartitionId,
+        hash: KeyHash,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        let quorum = self.quorum(request.r, 0)?;
+        let wanted = Request::Get { r: quorum.r(), w: quorum.w() };
+        let id = self.begin(now, source, header, request.address, partition, hash, wanted)?;
+        self.counters.gets += 1;
+        self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
+        Ok(())
+    }
+
+    /// The quorum that a request asks for, with the defaults in place of zeros.
+    pub(super) fn quorum(&self, r: u8, w: u8) -> Result<Quorum, Failure> {
+        let or = |asked: u8, default: u8| if asked == 0 { default } else { asked };
+        let n = self.view.layout.parameters().replicas;
+        Quorum::new(n, or(r, self.view.read_quorum), or(w, self.view.write_quorum))
+            .map_err(|error| Failure::new(FailureCode::BadInput, error.to_string()))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    pub(super) fn begin(
+        &mut self,
+        now: Now,
+        source: Source,
+        header: Header,
+        address: Address,
+        partition: PartitionId,
+        hash: KeyHash,
+        request: Request,
+    ) -> Result<u64, Failure> {
+        if self.operations.len() >= OPERATIONS_MAX {
+            let text = format!("{OPERATIONS_MAX} requests are under way in this shard; ask again, slower");
+            return Err(Failure::new(FailureCode::Overloaded, text));
+        }
+        let me = self.view.peer_of(self.view.me);
+        let owners = me.and_then(|me| Owners::new(self.view.layout.owner_indices(partition), me));
+        let owners = owners.expect("a request is placed here only if this node owns its partition");
+        let key = ItemKey::new(&address, hash);
+        let times = (now.instant, now.instant.after(budget_of(&header)));
+        Ok(self.operations.insert(source, header.correlation, address, key, partition, owners, times, request))
+    }
+
+    /// Asks `r` replicas for their copies, this one first.
+    pub(super) fn read_replicas(&mut self, now: Now, id: u64, r: u8, purpose: Purpose, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let policy = self.view.policy(operation.address.table());
+        let get = Get::new(operation.owners.n(), r, policy);
+        let me = operation.owners.me();
+        operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index() });
+        let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
+        // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
+        self.ask_more(now, id);
+        let at = (partition, &key, &address);
+        if self.with_item(now, at, Task::Answer { operation: id }, storage).is_err() {
+            self.copy_read(now, id, me, Replied::Unknown, storage);
+        }
+        self.arm_hedge(now, id);
+    }
+
+    /// Asks as many more replicas as the quorum still needs, the most willing first.
+    fn ask_more(&mut self, now: Now, id: u64) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let owners = operation.owners;
+        let Some(reading) = &operation.reading else { return };
+        let pending = owners.slots().filter(|slot| {
+            let asked = reading.asked & (1 << slot.as_index()) != 0;
+            asked && !reading.get.has_answered(*slot) && !(self.config.unverified && *slot == owners.me())
+        });
+        let needed = match reading.purpose {
+            Purpose::Fetch => owners.n(),
+            Purpose::Answer | Purpose::DeleteSeen => match operation.request {
+                Request::Get { r, .. } => r,
+                Request::Put(ref work) => work.r,
+            },
+        };
+        let expected = usize::from(reading.get.answers()) + pending.count();
+        for _ in expected..usize::from(needed) {
+            if !self.ask_one(now, id) {
+                break;
+            }
+        }
+    }
+
+    /// Asks the most willing replica that was not asked yet. False when there is none left.
+    fn ask_one(&mut self, now: Now, id: u64) -> bool {
+        loop {
+            let Some(operation) = self.operations.get_mut(id) else { return false };
+            let Some(reading) = &mut operation.reading else { return false };
+            let owners = operation.owners;
+            let open = owners.slots().filter(|slot| reading.asked & (1 << slot.as_index()) == 0);
+            let rank = |slot: &Slot| (self.peers.reluctance(owners.peer(*slot), now.instant), *slot);
+            let Some(slot) = open.min_by_key(rank) else { return false };
+            reading.asked |= 1 << slot.as_index();
+            let peer = owners.peer(slot);
+            if !self.peers.is_up(peer) {
+                reading.get.add_result(slot, Replied::Unknown);
+                continue;
+            }
+            let request = ReadRequest { address: operation.address.clone() };
+            let header = Header::new(Kind::Read, id, remaining_ms(now, operation.deadline), self.view.layout.id());
+            let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
+            let partition = operation.partition;
+            self.peers.asked(peer, now.instant);
+            self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
+            return true;
+        }
+    }
+
+    fn arm_hedge(&mut self, now: Now, id: u64) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(reading) = &operation.reading else { return };
+        let owners = operation.owners;
+        let waits = |slot: &Slot| reading.asked & (1 << slot.as_index()) != 0 && !reading.get.has_answered(*slot);
+        let asked = owners.others().filter(waits).map(|slot| owners.peer(slot));
+        let at = now.instant.after(self.peers.hedge_after(asked));
+        let open = owners.slots().any(|slot| reading.asked & (1 << slot.as_index()) == 0);
+        if reading.purpose == Purpose::Fetch {
+            let half = operation.deadline.since(now.instant) / 2;
+            self.operations.arm(now.instant.after(half), id, Timer::Hedge);
+        } else if open && at < operation.deadline {
+            self.operations.arm(at, id, Timer::Hedge);
+        }
+    }
+
+    /// An asked replica is slow: ask one more.
+    pub(super) fn hedge(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(reading) = operation.reading.as_ref().filter(|_| operation.writing.is_none()) else { return };
+        if reading.purpose == Purpose::Fetch {
+            return self.gathered(now, id, storage);
+        }
+        if self.ask_one(now, id) {
+            self.counters.hedges += 1;
+            self.arm_hedge(now, id);
+        }
+        self.read_further(now, id, storage);
+    }
+
+    /// This node's own copy was read for an operation. With durability `sync` a version that is not fsynced yet is
+    /// not shown before it is.
+    pub(super) fn local_copy_read(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let me = operation.owners.me();
+        let key = operation.key.clone();
+        let reply = match copy {
+            Err(_) => Replied::Unknown,
+            Ok(held) => {
+                let item = held.map(|held| held.item).unwrap_or_default();
+                Replied::Copy { item, unverified: self.config.unverified }
+            }
+        };
+        if let Some(reply) = self.hold_local_read(&key, id, reply) {
+            self.copy_read(now, id, me, reply, storage);
+        }
+    }
+
+    /// A peer sent its copy.
+    pub(super) fn read_answered(&mut self, now: Now, peer: PeerIndex, frame: Frame, storage: &mut dyn Storage) {
+        let id = frame.header.correlation;
+        let Some(operation) = self.operations.get_mut(id) else {
+            self.counters.answers_ignored += 1;
+            return;
+        };
+        let Some(slot) = operation.owners.slot_of(peer) else {
+            self.counters.answers_ignored += 1;
+            return;
+        };
+        let reply = match ReadReply::decode(frame.body) {
+            Ok(ReadReply { result: ReadResult::Absent, unverified }) => {
+                Replied::Copy { item: Siblings::default(), unverified }
+            }
+            // What does not decode or whose checksum does not match is no answer, and must not repair others (rule 5).
+            Ok(ReadReply { result: ReadResult::Found(record), unverified }) => {
+                match open_copy(&operation.address, &record) {
+                    Ok(item) => Replied::Copy { item, unverified },
+                    Err(_) => Replied::Unknown,
+                }
+            }
+            Ok(ReadReply { result: ReadResult::Unreadable, .. }) | Err(_) => Replied::Unknown,
+        };
+        self.copy_read(now, id, slot, reply, storage);
+    }
+
+    /// A peer could not do what it was asked, or cannot be reached: unknown.
+    pub(super) fn error_answered(&mut self, now: Now, peer: PeerIndex, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(slot) = operation.owners.slot_of(peer) else { return };
+        if operation.writing.is_some() {
+            self.copy_unknown(now, id, slot);
+            return;
+        }
+        let asked = operation.reading.as_ref().is_some_and(|reading| reading.asked & (1 << slot.as_index()) != 0);
+        if asked {
+            self.copy_read(now, id, slot, Replied::Unknown, storage);
+        }
+    }
+
+    pub(super) fn copy_read(&mut self, now: Now, id: u64, slot: Slot, reply: Replied, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        // Once an operation writes, what it read is settled; a later answer is for read repair.
+        if operation.writing.is_some() {
+            return;
+        }
+        let Some(reading) = &mut operation.reading else { return };
+        let useless = matches!(reply, Replied::Unknown | Replied::Copy { unverified: true, .. });
+        reading.get.add_result(slot, reply);
+        if useless {
+            self.ask_more(now, id);
+        }
+        self.read_further(now, id, storage);
+    }
+
+    /// Goes on when the read has heard enough.
+    fn read_further(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(reading) = &operation.reading else { return };
+        if operation.writing.is_some() {
+            return;
+        }
+        let enough = reading.get.enough();
+        match (reading.purpose, &operation.request) {
+            (Purpose::Answer, _) => match enough {
+                Enough::Wait => {}
+                Enough::Failed => self.fail(now, id),
+                Enough::Met => self.answer(now, id, storage),
+            },
+            (Purpose::DeleteSeen, _) => match enough {
+                Enough::Wait => {}
+                Enough::Failed => self.fail(now, id),
+                Enough::Met => self.gathered(now, id, storage),
+            },
+            (Purpose::Fetch, Request::Put(work)) => {
+                // Best effort, and at most half of the time: what the context covers was seen by its client, so writing
+                // over it is right even when the replicas that have it cannot be reached.
+                if reading.get.all_answered() || reading.get.merged().knows_all(&work.context) {
+                    self.gathered(now, id, storage);
+                }
+            }
+            (Purpose::Fetch, Request::Get { .. }) => {}
+        }
+    }
+
+    /// Tells a client what was read, or stores the merge of differing answers first (rule 9).
+    fn answer(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let (Request::Get { w, .. }, Some(reading)) = (&operation.request, &operation.reading) else { return };
+        let holders = match reading.get.response() {
+            GetResponse::Reply => return self.finish_get(id),
+            GetResponse::Fail { .. } => return self.fail(now, id),
+            GetResponse::Store { holders } => holders,
+        };
+        self.counters.write_backs += 1;
+        operation.writing = Some(Put::new(operation.owners.n(), *w));
+        let merged = reading.get.merged().clone();
+        self.replicate(now, id, &merged, &holders);
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let me = operation.owners.me();
+        if !holders.contains(&me) {
+            let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
+            let at = (partition, &key, &address);
+            if self.with_item(now, at, Task::StoreMerged { operation: id }, storage).is_err() {
+                self.copy_unknown(now, id, me);
+            }
+        }
+        self.write_further(now, id);
+    }
+
+    /// What a write wanted to know first is known.
+    fn gathered(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(reading) = operation.reading.take() else { return };
+        let Request::Put(work) = &mut operation.request else { return };
+        let merged = reading.get.merged().clone();
+        if reading.purpose == Purpose::DeleteSeen {
+            work.context = Context::of(&merged);
+        }
+        work.gathered = Some(merged);
+        self.load_and_coordinate(now, id, storage);
+    }
+
+    pub(super) fn finish_get(&mut self, id: u64) {
+        let Some(operation) = self.operations.remove(id) else { return };
+        let Some(reading) = &operation.reading else { return };
+        let merged = reading.get.merged();
+        let shown = merged.show();
+        let known = !merged.is_empty();
+        let token = known.then(|| shown.context.to_token(&operation.address, &self.view.token_keys));
+        let reply = GetReply { token: token.unwrap_or_default(), versions: shown.live };
+        let header = Header::new(Kind::GetReply, operation.correlation, 0, self.view.layout.id());
+        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
+        self.reply(operation.source, bytes);
+    }
+
+    /// The time of a request is over: say what is known.
+    pub(super) fn deadline_passed(&mut self, now: Now, id: u64) {
+        if super::operation::Operations::is_relay(id) {
+            self.relay_timed_out(id);
+        } else {
+            self.fail(now, id);
+        }
+    }
+
+    /// Ends an operation whose quorum is not met, with the truth so far.
+    pub(super) fn fail(&mut self, now: Now, id: u64) {
+        let Some(operation) = self.operations.remove(id) else { return };
+        let failure = self.explain(now, &operation);
+        self.reply_failure(operation.source, operation.correlation, &failure);
+    }
+
+    /// Names of slots for people.
+    pub(super) fn names(&self, operation: &Operation, slots: impl Iterator<Item = Slot>) -> String {
+        let names: Vec<String> = slots.map(|slot| self.view.name_of(operation.owners.peer(slot))).collect();
+        names.join(", ")
+    }
+}
+
+/// What is left of a request's time, for those who are asked on its behalf.
+pub(super) fn remaining_ms(now: Now, deadline: Instant) -> u32 {
+    u32::try_from(deadline.since(now.instant).as_millis()).unwrap_or(BUDGET_MS_MAX).max(1)
+}
+
+fn budget_of(header: &Header) -> std::time::Duration {
+    let ms = if header.budget_ms == 0 { BUDGET_MS_DEFAULT } else { header.budget_ms.min(BUDGET_MS_MAX) };
+    std::time::Duration::from_millis(u64::from(ms))
+}
+
+impl Shard {
+    /// When a request that arrives now is over.
+    pub(super) fn deadline_of(now: Now, header: &Header) -> Instant {
+        now.instant.after(budget_of(header))
+    }
+}

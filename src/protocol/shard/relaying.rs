@@ -1,0 +1,147 @@
+//! Requests that another node carries out: any node takes any request, and passes on what it does not own.
+//!
+//! Owners are asked one after the other. Asking the next one is safe for a write because it carries its write id: an
+//! owner that already has it answers with the dot that it got.
+
+use super::operation::{OPERATIONS_MAX, Relay, Request};
+use super::reading::remaining_ms;
+use super::{Now, Output, PeerIndex, Shard, Source};
+use crate::protocol::types::PartitionId;
+use crate::protocol::wire::{Failure, FailureCode, Frame, Header, Kind, PutRequest, decode_control};
+
+impl Shard {
+    /// Passes a client's request on to an owner of its partition.
+    pub(super) fn begin_relay(
+        &mut self,
+        now: Now,
+        source: Source,
+        frame: Frame,
+        partition: PartitionId,
+    ) -> Result<(), Failure> {
+        if frame.header.forwarded() {
+            return Err(self.not_an_owner(partition));
+        }
+        let kind = frame.kind().expect("a request is placed only after its kind was recognised");
+        let deadline = Self::deadline_of(now, &frame.header);
+        let relay = Relay::new(
+            source,
+            frame.header.correlation,
+            kind,
+            frame.body,
+            partition,
+            self.candidates(now, partition),
+            deadline,
+        );
+        self.start_relay(now, relay)
+    }
+
+    /// Lets another owner coordinate a write whose item this node cannot read.
+    pub(super) fn coordinate_elsewhere(&mut self, now: Now, id: u64, why: &str) {
+        let Some(operation) = self.operations.remove(id) else { return };
+        let Request::Put(work) = operation.request else { return };
+        let failure = Failure::new(FailureCode::Unreadable, format!("this node cannot coordinate the write: {why}"));
+        if work.forwarded {
+            self.reply_failure(operation.source, operation.correlation, &failure);
+            return;
+        }
+        let mut body = Vec::with_capacity(work.request.body_bytes());
+        PutRequest::encode(&work.request, &mut body);
+        let candidates = self.candidates(now, operation.partition);
+        let mut relay = Relay::new(
+            operation.source,
+            operation.correlation,
+            Kind::Put,
+            body.into(),
+            operation.partition,
+            candidates,
+            operation.deadline,
+        );
+        relay.last_failure = Some(failure);
+        if let Err(failure) = self.start_relay(now, relay) {
+            self.reply_failure(operation.source, operation.correlation, &failure);
+        }
+    }
+
+    fn start_relay(&mut self, now: Now, relay: Relay) -> Result<(), Failure> {
+        if self.operations.len() >= OPERATIONS_MAX {
+            let text = format!("{OPERATIONS_MAX} requests are under way in this shard; ask again, slower");
+            return Err(Failure::new(FailureCode::Overloaded, text));
+        }
+        self.counters.relayed += 1;
+        let id = self.operations.insert_relay(relay);
+        self.relay_next(now, id);
+        Ok(())
+    }
+
+    /// The other owners, the most willing last.
+    fn candidates(&self, now: Now, partition: PartitionId) -> Vec<PeerIndex> {
+        let me = self.view.peer_of(self.view.me);
+        let owners = self.view.layout.owner_indices(partition).iter().map(|at| PeerIndex::new(*at));
+        let mut candidates: Vec<PeerIndex> = owners.filter(|peer| Some(*peer) != me).collect();
+        candidates.sort_by_key(|peer| self.peers.reluctance(*peer, now.instant));
+        candidates.reverse();
+        candidates
+    }
+
+    fn relay_next(&mut self, now: Now, id: u64) {
+        let layout = self.view.layout.id();
+        loop {
+            let Some(relay) = self.operations.relay_mut(id) else { return };
+            let Some(peer) = relay.candidates.pop() else { break };
+            if !self.peers.is_up(peer) {
+                continue;
+            }
+            relay.to = peer;
+            let header = Header::new(relay.kind, id, remaining_ms(now, relay.deadline), layout).as_forwarded();
+            let bytes = Frame::new(header, relay.body.clone()).to_bytes();
+            let partition = relay.partition;
+            self.peers.asked(peer, now.instant);
+            self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
+            return;
+        }
+        let Some(relay) = self.operations.remove_relay(id) else { return };
+        let failure = relay.last_failure.unwrap_or_else(|| {
+            let partition = relay.partition;
+            Failure::new(FailureCode::QuorumNotMet, format!("no owner of partition {partition} can be reached"))
+        });
+        self.reply_failure(relay.source, relay.correlation, &failure);
+    }
+
+    /// Hands an owner's answer on, or asks the next owner when this one could not serve.
+    pub(super) fn relay_answered(&mut self, now: Now, frame: Frame) {
+        let id = frame.header.correlation;
+        let Some(relay) = self.operations.relay_mut(id) else {
+            self.counters.answers_ignored += 1;
+            return;
+        };
+        if frame.kind() == Some(Kind::Error)
+            && let Ok(failure) = decode_control::<Failure>(&frame.body, "error")
+            && matches!(
+                failure.code,
+                FailureCode::Stale | FailureCode::Unreadable | FailureCode::Stopping | FailureCode::Uninitialised
+            )
+        {
+            relay.last_failure = Some(failure);
+            self.relay_next(now, id);
+            return;
+        }
+        let Some(relay) = self.operations.remove_relay(id) else { return };
+        let header = Header { correlation: relay.correlation, ..frame.header };
+        self.reply(relay.source, Frame::new(header, frame.body).to_bytes());
+    }
+
+    /// The asked owner cannot be reached: unknown, so the next one is asked with the same write id.
+    pub(super) fn relay_failed(&mut self, now: Now, id: u64) {
+        self.relay_next(now, id);
+    }
+
+    pub(super) fn relay_timed_out(&mut self, id: u64) {
+        let Some(relay) = self.operations.remove_relay(id) else { return };
+        let name = self.view.name_of(relay.to);
+        let text = match relay.kind {
+            Kind::Put => format!("{name} did not answer in time; the write may still surface; retry with its write id"),
+            _ => format!("{name} did not answer in time"),
+        };
+        self.reply_failure(relay.source, relay.correlation, &Failure::new(FailureCode::TimedOut, text));
+    }
+}

@@ -1,0 +1,150 @@
+//! What may leave when: after the commit, or after the fsync.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::{Now, Output, Shard, Source};
+use crate::protocol::coordinator::Replied;
+use crate::protocol::replica::{ItemKey, Storage};
+use crate::protocol::types::Durability;
+
+/// Something that waits for a commit or an fsync.
+#[derive(Debug)]
+enum Waiter {
+    /// An operation whose local copy is in the turn.
+    LocalCopy(u64),
+    /// An operation's own read that shows a version not yet safe.
+    LocalRead(u64, Box<Replied>),
+    /// A frame that says that something is safe, or shows it.
+    Frame(Output),
+}
+
+/// The turns that are committed and not fsynced, and who waits for them.
+#[derive(Debug)]
+pub(super) struct Release {
+    durability: Durability,
+    /// Waits for the commit of the current turn, and with `sync` for its fsync.
+    turn: Vec<Waiter>,
+    /// Waits for the fsync of these sequences, rising.
+    fsync: VecDeque<(u64, Vec<Waiter>, Vec<ItemKey>)>,
+    /// Per item, the newest sequence that wrote it and is not fsynced.
+    unsafe_items: BTreeMap<ItemKey, u64>,
+}
+
+impl Release {
+    pub(super) fn new(durability: Durability) -> Self {
+        Self { durability, turn: Vec::new(), fsync: VecDeque::new(), unsafe_items: BTreeMap::new() }
+    }
+
+    /// Whether a confirmation means "fsynced".
+    pub(super) fn fsyncs(&self) -> bool {
+        self.durability == Durability::Sync
+    }
+
+    pub(super) fn has_turn(&self) -> bool {
+        !self.turn.is_empty()
+    }
+
+    /// Queues a waiter for an item: in the turn that is writing it, or at the fsync that will make it safe. Hands it
+    /// back when the item is safe.
+    fn hold(&mut self, key: &ItemKey, written_in_turn: bool, waiter: Waiter) -> Option<Waiter> {
+        if written_in_turn {
+            self.turn.push(waiter);
+            return None;
+        }
+        let Some(sequence) = self.unsafe_items.get(key) else { return Some(waiter) };
+        match self.fsync.iter_mut().find(|(at, _, _)| at >= sequence) {
+            Some((_, waiters, _)) => {
+                waiters.push(waiter);
+                None
+            }
+            None => Some(waiter),
+        }
+    }
+}
+
+impl Shard {
+    /// Makes a local copy count for an operation as soon as it is safe. True when it is already.
+    pub(super) fn hold_local_copy(&mut self, key: &ItemKey, id: u64) -> bool {
+        let written = self.items.is_written(key);
+        self.release.hold(key, written, Waiter::LocalCopy(id)).is_some()
+    }
+
+    /// Keeps an operation's own read back while it shows a version that is not fsynced. Hands it back when it is.
+    pub(super) fn hold_local_read(&mut self, key: &ItemKey, id: u64, reply: Replied) -> Option<Replied> {
+        let written = self.items.is_written(key) && self.release.fsyncs();
+        match self.release.hold(key, written, Waiter::LocalRead(id, Box::new(reply))) {
+            Some(Waiter::LocalRead(_, reply)) => Some(*reply),
+            _ => None,
+        }
+    }
+
+    /// Answers as soon as what is said about the item is safe.
+    pub(super) fn reply_when_durable(&mut self, source: Source, key: &ItemKey, bytes: Bytes) {
+        let written = self.items.is_written(key) && self.release.fsyncs();
+        let waiter = Waiter::Frame(Output::Reply { source, bytes });
+        if let Some(Waiter::Frame(output)) = self.release.hold(key, written, waiter) {
+            self.outbox.push(output);
+        }
+    }
+
+    /// The turn's batch is committed as `sequence`: what it has to say may leave. Returns whether somebody waits for
+    /// the fsync of it.
+    pub fn handle_committed(&mut self, now: Now, sequence: u64, storage: &mut dyn Storage) -> bool {
+        let written = self.items.committed();
+        self.ready.append(&mut self.outbox);
+        let waiters = std::mem::take(&mut self.release.turn);
+        if self.release.fsyncs() {
+            for key in &written {
+                self.release.unsafe_items.insert(key.clone(), sequence);
+            }
+            if !written.is_empty() || !waiters.is_empty() {
+                self.release.fsync.push_back((sequence, waiters, written));
+            }
+        } else {
+            self.release_all(now, waiters, storage);
+        }
+        !self.release.fsync.is_empty()
+    }
+
+    /// Everything committed up to `sequence` is fsynced.
+    pub fn handle_durable(&mut self, now: Now, sequence: u64, storage: &mut dyn Storage) {
+        while self.release.fsync.front().is_some_and(|(at, _, _)| *at <= sequence) {
+            let Some((at, waiters, written)) = self.release.fsync.pop_front() else { break };
+            for key in written {
+                if self.release.unsafe_items.get(&key) == Some(&at) {
+                    self.release.unsafe_items.remove(&key);
+                }
+            }
+            self.release_all(now, waiters, storage);
+        }
+    }
+
+    /// The turn's batch could not be committed: nothing of it is released, ever. The node ends.
+    pub fn handle_commit_failed(&mut self) {
+        self.stopping = true;
+        self.outbox.clear();
+        self.ready.clear();
+        self.release.turn.clear();
+    }
+
+    fn release_all(&mut self, now: Now, waiters: Vec<Waiter>, storage: &mut dyn Storage) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::LocalCopy(id) => self.local_copy_stored(now, id),
+                Waiter::LocalRead(id, reply) => {
+                    let me = self.operations.get_mut(id).map(|operation| operation.owners.me());
+                    if let Some(me) = me {
+                        self.copy_read(now, id, me, *reply, storage);
+                    }
+                }
+                Waiter::Frame(output) => self.outbox.push(output),
+            }
+        }
+        // What this produced belongs to no batch, unless a write came of it: then it waits for that one's commit.
+        if self.batch.mutations.is_empty() && self.release.turn.is_empty() {
+            self.ready.append(&mut self.outbox);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Serving peers: copies read, items joined, keys listed.
+
+use super::items::{Held, LocalCopy, Task, overloaded};
+use super::writing::merge_reply;
+use super::{Now, Shard, Source};
+use crate::protocol::replica::{ItemKey, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
+use crate::protocol::ring::KeyHash;
+use crate::protocol::types::{Address, PartitionId};
+use crate::protocol::wire::{
+    Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ReadResult, ScanReply, ScanRequest,
+};
+
+/// Keys of one page at most: about 64 KiB of ordinary keys, and a bounded piece of work for the read pool.
+const SCAN_KEYS_MAX: usize = 1_024;
+/// Scans of one shard at once.
+const SCANS_MAX: usize = 256;
+
+impl Shard {
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    pub(super) fn serve_read(
+        &mut self,
+        now: Now,
+        source: Source,
+        correlation: u64,
+        address: Address,
+        partition: PartitionId,
+        hash: KeyHash,
+        storage: &mut dyn Storage,
+    ) {
+        self.counters.replica_reads += 1;
+        let key = ItemKey::new(&address, hash);
+        let task = Task::Read { source, correlation, address: address.clone() };
+        if self.with_item(now, (partition, &key, &address), task, storage).is_err() {
+            self.reply_failure(source, correlation, &overloaded());
+        }
+    }
+
+    /// Answers a peer's read. A record goes out as it lies on the disk; its checksums were verified when it was opened.
+    pub(super) fn send_copy(
+        &mut self,
+        source: Source,
+        correlation: u64,
+        _address: &Address,
+        key: &ItemKey,
+        copy: LocalCopy,
+    ) {
+        let result = match copy {
+            Ok(Some(held)) => ReadResult::Found(held.record),
+            Ok(None) => ReadResult::Absent,
+            Err(_) => ReadResult::Unreadable,
+        };
+        let reply = ReadReply { result, unverified: self.config.unverified };
+        let header = Header::new(Kind::ReadReply, correlation, 0, self.view.layout.id());
+        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
+        self.reply_when_durable(source, key, bytes);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    pub(super) fn serve_merge(
+        &mut self,
+        now: Now,
+        source: Source,
+        correlation: u64,
+        request: MergeRequest,
+        partition: PartitionId,
+        hash: KeyHash,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        self.counters.replica_merges += 1;
+        let MergeRequest { address, record } = request;
+        // Verified before it is stored (rule 5): a copy that is damaged where it comes from goes no further.
+        let item = open_copy(&address, &record)
+            .map_err(|error| Failure::new(FailureCode::BadInput, format!("the item to join is damaged: {error}")))?;
+        let key = ItemKey::new(&address, hash);
+        let task = Task::Merge { source, correlation, address: address.clone(), held: Held { item, record } };
+        self.with_item(now, (partition, &key, &address), task, storage).map_err(|_| overloaded())
+    }
+
+    /// Joins a peer's item into this node's copy. Never refuses or truncates.
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    pub(super) fn merge(
+        &mut self,
+        source: Source,
+        correlation: u64,
+        address: &Address,
+        partition: PartitionId,
+        key: &ItemKey,
+        theirs: Held,
+        copy: LocalCopy,
+    ) {
+        let ours = match copy {
+            Ok(ours) => ours,
+            Err(unreadable) => {
+                // Joining into an empty copy would turn "unknown" into "absent" for all other versions.
+                let text = format!("this node's copy is unreadable, so nothing is joined to it: {unreadable}");
+                self.reply_failure(source, correlation, &Failure::new(FailureCode::Unreadable, text));
+                return;
+            }
+        };
+        match ours {
+            None => self.store(partition, key, theirs),
+            Some(ours) if ours.item == theirs.item => {}
+            Some(ours) => {
+                let mut joined = ours.item;
+                if joined.join(&theirs.item, self.view.policy(address.table())) {
+                    let record = if joined == theirs.item { theirs.record } else { joined.to_record() };
+                    self.store(partition, key, Held { item: joined, record });
+                }
+            }
+        }
+        let bytes = merge_reply(correlation, self.release.fsyncs(), self);
+        self.reply_when_durable(source, key, bytes);
+    }
+
+    pub(super) fn serve_scan(
+        &mut self,
+        source: Source,
+        correlation: u64,
+        request: ScanRequest,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        if self.scans.len() >= SCANS_MAX {
+            let text = format!("{SCANS_MAX} scans are under way in this shard; ask again, slower");
+            return Err(Failure::new(FailureCode::Overloaded, text));
+        }
+        let after = match request.after.is_empty() {
+            true => None,
+            false => Some(ItemKey::from_bytes(request.after).ok_or_else(|| {
+                Failure::new(FailureCode::BadInput, "the cursor is no item key; use the last key of the page before")
+            })?),
+        };
+        let limit = usize::from(request.limit).clamp(1, SCAN_KEYS_MAX);
+        let id = self.items.next_read();
+        self.scans.insert(id, (source, correlation));
+        storage.scan(id, request.partition, ScanRange { table: request.table, after, limit });
+        Ok(())
+    }
+
+    /// Takes the page of a scan that the storage was asked for.
+    pub fn handle_scan(&mut self, id: ReadId, result: Result<ScanPage, ReadError>) {
+        let Some((source, correlation)) = self.scans.remove(&id) else { return };
+        match result {
+            Err(error) => self.reply_failure(source, correlation, &unreadable(&error)),
+            Ok(page) => {
+                let reply = ScanReply { more: page.more, keys: page.keys };
+                let header = Header::new(Kind::ScanReply, correlation, 0, self.view.layout.id());
+                let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
+                self.reply(source, bytes);
+            }
+        }
+    }
+}
+
+fn unreadable(error: &ReadError) -> Failure {
+    Failure::new(FailureCode::Unreadable, error.to_string())
+}

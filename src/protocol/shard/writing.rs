@@ -1,0 +1,419 @@
+//! Coordinating writes: read, mint, merge, store, replicate, count copies.
+
+use bytes::Bytes;
+
+use super::items::{Held, LocalCopy, Task};
+use super::operation::{Operation, Purpose, PutWork, Request};
+use super::reading::remaining_ms;
+use super::{Now, Output, PeerIndex, Shard, Source};
+use crate::protocol::coordinator::{Copied, Enough, Put, PutResponse, Slot};
+use crate::protocol::replica::Storage;
+use crate::protocol::ring::KeyHash;
+use crate::protocol::types::limits::{HLC_AHEAD_MAX, ITEM_BYTES_MAX, VERSIONS_MAX};
+use crate::protocol::types::{Hlc, PartitionId};
+use crate::protocol::version::{ConflictPolicy, Context, Siblings, Version, checksum};
+use crate::protocol::wire::{
+    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Stored, StoredCopy, Want,
+};
+
+impl Shard {
+    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
+    pub(super) fn begin_put(
+        &mut self,
+        now: Now,
+        source: Source,
+        header: Header,
+        request: PutRequest,
+        partition: PartitionId,
+        hash: KeyHash,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        let quorum = self.quorum(0, request.w)?;
+        let context = self.check_put(&request)?;
+        let address = request.address.clone();
+        let deletes_seen = request.want == Want::DeleteSeen;
+        let work = PutWork {
+            request,
+            context,
+            r: quorum.r(),
+            w: quorum.w(),
+            gathered: None,
+            forwarded: header.forwarded(),
+            minted: None,
+        };
+        let id = self.begin(now, source, header, address, partition, hash, Request::Put(Box::new(work)))?;
+        self.counters.puts += 1;
+        if deletes_seen {
+            self.read_replicas(now, id, quorum.r(), Purpose::DeleteSeen, storage);
+        } else {
+            self.load_and_coordinate(now, id, storage);
+        }
+        Ok(())
+    }
+
+    /// Everything about a put that can be judged without the item.
+    fn check_put(&self, request: &PutRequest) -> Result<Context, Failure> {
+        let (found, limit) = (request.value.len(), self.config.value_bytes_max);
+        if found > limit {
+            let text = format!("the value has {found} bytes; the limit here is {limit} (value_bytes_max); split it");
+            return Err(Failure::new(FailureCode::TooLarge, text));
+        }
+        let tombstone = request.want != Want::Value;
+        if request.checksum != checksum(&request.address, request.write_id, tombstone, &request.value) {
+            let text = "the checksum does not match address, write id and value: the request was damaged on its way; \
+                        send it again";
+            return Err(Failure::new(FailureCode::BadInput, text));
+        }
+        if request.token.is_empty() {
+            return Ok(Context::default());
+        }
+        Context::from_token(&request.token, &request.address, &self.view.token_keys)
+            .map_err(|error| Failure::new(FailureCode::BadInput, error.to_string()))
+    }
+
+    pub(super) fn load_and_coordinate(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
+        let at = (partition, &key, &address);
+        if self.with_item(now, at, Task::Coordinate { operation: id }, storage).is_err() {
+            self.refuse(id, &super::items::overloaded());
+        }
+    }
+
+    /// Ends an operation that changed nothing.
+    pub(super) fn refuse(&mut self, id: u64, failure: &Failure) {
+        if let Some(operation) = self.operations.remove(id) {
+            self.reply_failure(operation.source, operation.correlation, failure);
+        }
+    }
+
+    /// This node's copy is at hand: write over it what the client wants.
+    pub(super) fn coordinate(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
+        let held = match copy {
+            Ok(held) => held,
+            Err(unreadable) => return self.coordinate_elsewhere(now, id, &unreadable.to_string()),
+        };
+        let item = held.map(|held| held.item).unwrap_or_default();
+        if self.recognise_retry(now, id, &item) {
+            return;
+        }
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Request::Put(work) = &operation.request else { return };
+        if work.gathered.is_none() && !item.knows_all(&work.context) {
+            let n = operation.owners.n();
+            self.counters.fetches += 1;
+            self.read_replicas(now, id, n, Purpose::Fetch, storage);
+            return;
+        }
+        match self.write(now, id, item) {
+            Ok(()) => self.write_further(now, id),
+            Err(failure) => self.refuse(id, &failure),
+        }
+    }
+
+    /// A write id that is known already names a write that happened: that dot is driven to W and answered with, and no
+    /// second one is minted (rule 3).
+    fn recognise_retry(&mut self, now: Now, id: u64, item: &Siblings) -> bool {
+        let Some(operation) = self.operations.get_mut(id) else { return false };
+        let Request::Put(work) = &mut operation.request else { return false };
+        let write_id = work.request.write_id;
+        let held = item.version_of(write_id);
+        if held.is_some_and(|version| version.checksum != work.request.checksum) {
+            let text = format!("write id {write_id} was used for another value of this item; mint a new one per write");
+            self.refuse(id, &Failure::new(FailureCode::Conflict, text));
+            return true;
+        }
+        let state = self.partitions.get(&operation.partition);
+        let known = held.map(|version| version.dot);
+        let Some(dot) = known.or_else(|| state.and_then(|state| state.find(write_id, &operation.key))) else {
+            return false;
+        };
+        if item.is_empty() {
+            return false;
+        }
+        self.counters.retries_recognised += 1;
+        let token = work.context.after_write(dot, item).to_token(&operation.address, &self.view.token_keys);
+        work.minted = Some((dot, token, shown_count(item)));
+        operation.writing = Some(Put::new(operation.owners.n(), work.w));
+        let key = operation.key.clone();
+        self.replicate(now, id, item, &[]);
+        if self.hold_local_copy(&key, id) {
+            self.local_copy_stored(now, id);
+        }
+        true
+    }
+
+    /// Mints the dot, stores the item in this turn and sends it to the other owners.
+    fn write(&mut self, now: Now, id: u64, mut item: Siblings) -> Result<(), Failure> {
+        let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
+        let Request::Put(work) = &operation.request else { unreachable!("only a put is coordinated") };
+        let policy = self.view.policy(operation.address.table());
+        if let Some(gathered) = &work.gathered {
+            item.join(gathered, policy);
+        }
+        let context = work.context.clone();
+        let hlc = stamp(now, item.hlc().max(context.hlc), policy)?;
+        let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
+        let request = work.request.clone();
+        check_growth(&item, &context, &request, policy)?;
+        let dot = self.mint(partition, &item);
+        let version = Version {
+            dot,
+            hlc,
+            write_id: request.write_id,
+            tombstone: request.want != Want::Value,
+            expires_at: 0,
+            checksum: request.checksum,
+            value: request.value,
+        };
+        item.put(&context, version, policy);
+        let token = context.after_write(dot, &item).to_token(&address, &self.view.token_keys);
+        let minted = Some((dot, token, shown_count(&item)));
+        let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
+        let Request::Put(work) = &mut operation.request else { unreachable!("only a put is coordinated") };
+        work.minted = minted;
+        operation.writing = Some(Put::new(operation.owners.n(), work.w));
+        self.replicate(now, id, &item, &[]);
+        let record = item.to_record();
+        self.store(partition, &key, Held { item, record });
+        self.hold_local_copy(&key, id);
+        Ok(())
+    }
+
+    /// Sends an item to all owners but this node and those who hold it already.
+    pub(super) fn replicate(&mut self, now: Now, id: u64, item: &Siblings, holders: &[Slot]) {
+        let fsynced = self.release.fsyncs();
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let owners = operation.owners;
+        let Some(writing) = &mut operation.writing else { return };
+        for slot in holders {
+            // A read does not say whether a copy is fsynced; a peer shows nothing that is not, when it fsyncs at all.
+            writing.add_result(*slot, Copied::Stored { fsynced });
+        }
+        let (partition, deadline) = (operation.partition, operation.deadline);
+        let request = MergeRequest { address: operation.address.clone(), record: item.to_record() };
+        let header = Header::new(Kind::Merge, id, remaining_ms(now, deadline), self.view.layout.id());
+        // One buffer for all peers: the correlation is the operation's, and the answer's sender tells the slot.
+        let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
+        for slot in owners.others().filter(|slot| !holders.contains(slot)) {
+            let peer = owners.peer(slot);
+            if self.peers.is_up(peer) {
+                self.peers.asked(peer, now.instant);
+                self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
+            } else {
+                writing.add_result(slot, Copied::Unknown);
+            }
+        }
+    }
+
+    /// Stores here what was read elsewhere, on behalf of a read.
+    pub(super) fn store_merged(&mut self, now: Now, id: u64, copy: LocalCopy) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(reading) = &operation.reading else { return };
+        let merged = reading.get.merged().clone();
+        let (partition, key) = (operation.partition, operation.key.clone());
+        let (me, policy) = (operation.owners.me(), self.view.policy(operation.address.table()));
+        let Ok(held) = copy else { return self.copy_unknown(now, id, me) };
+        let mut item = held.map(|held| held.item).unwrap_or_default();
+        if item.join(&merged, policy) {
+            let record = item.to_record();
+            self.store(partition, &key, Held { item, record });
+        }
+        if self.hold_local_copy(&key, id) {
+            self.local_copy_stored(now, id);
+        }
+    }
+
+    /// A peer confirmed that it holds the item.
+    pub(super) fn merge_answered(&mut self, now: Now, peer: PeerIndex, frame: &Frame) {
+        let id = frame.header.correlation;
+        let Ok(reply) = MergeReply::decode(frame.body.clone()) else {
+            self.counters.answers_ignored += 1;
+            return;
+        };
+        self.copy_counted(now, id, peer, Copied::Stored { fsynced: reply.fsynced });
+    }
+
+    fn copy_counted(&mut self, now: Now, id: u64, peer: PeerIndex, result: Copied) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let slot = operation.owners.slot_of(peer);
+        let (Some(slot), Some(writing)) = (slot, &mut operation.writing) else {
+            self.counters.answers_ignored += 1;
+            return;
+        };
+        writing.add_result(slot, result);
+        self.write_further(now, id);
+    }
+
+    pub(super) fn copy_unknown(&mut self, now: Now, id: u64, slot: Slot) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        if let Some(writing) = &mut operation.writing {
+            writing.add_result(slot, Copied::Unknown);
+        }
+        self.write_further(now, id);
+    }
+
+    /// This node's own copy is committed, and fsynced if that is asked of it.
+    pub(super) fn local_copy_stored(&mut self, now: Now, id: u64) {
+        let fsynced = self.release.fsyncs();
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let me = operation.owners.me();
+        if let Some(writing) = &mut operation.writing {
+            writing.add_result(me, Copied::Stored { fsynced });
+        }
+        self.write_further(now, id);
+    }
+
+    /// Goes on when the copies are enough, or cannot be any more.
+    pub(super) fn write_further(&mut self, now: Now, id: u64) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(writing) = &operation.writing else { return };
+        match (writing.enough(), &operation.request) {
+            (Enough::Wait, _) => {}
+            (Enough::Failed, _) => self.fail(now, id),
+            (Enough::Met, Request::Get { .. }) => self.finish_get(id),
+            (Enough::Met, Request::Put(_)) => self.finish_put(id),
+        }
+    }
+
+    fn finish_put(&mut self, id: u64) {
+        let Some(operation) = self.operations.remove(id) else { return };
+        let (Request::Put(work), Some(writing)) = (&operation.request, &operation.writing) else { return };
+        let Some((dot, token, versions)) = &work.minted else { return };
+        let PutResponse::Reply { copies } = writing.response() else { return };
+        let reply = PutReply {
+            dot: *dot,
+            write_id: work.request.write_id,
+            versions: *versions,
+            token: token.clone(),
+            stored: Stored { copies: self.copies(&operation, &copies) },
+        };
+        let header = Header::new(Kind::PutReply, operation.correlation, 0, self.view.layout.id());
+        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
+        self.reply(operation.source, bytes);
+    }
+
+    /// Only owners are ever asked, so every copy is a primary's.
+    fn copies(&self, operation: &Operation, copies: &[(Slot, bool)]) -> Vec<StoredCopy> {
+        let node = |slot: Slot| self.view.layout.nodes().get(operation.owners.peer(slot).as_index()).copied();
+        let copy = |(slot, fsynced): &(Slot, bool)| {
+            node(*slot).map(|node| StoredCopy { node, primary: true, fsynced: *fsynced })
+        };
+        copies.iter().filter_map(copy).collect()
+    }
+
+    /// What a client is told whose quorum is not met: how far it came, who is missing, what may still happen.
+    pub(super) fn explain(&self, now: Now, operation: &Operation) -> Failure {
+        let waited = now.instant.since(operation.began).as_millis();
+        if let Some(writing) = &operation.writing {
+            let PutResponse::Fail { copies, .. } = writing.response() else {
+                return Failure::new(FailureCode::TimedOut, format!("the answer was not released in {waited} ms"));
+            };
+            let missing = operation.owners.slots().filter(|slot| !copies.iter().any(|(by, _)| by == slot));
+            let missing = self.names(operation, missing);
+            let (held, stored) = (copies.len(), self.copies(operation, &copies));
+            let on = self.names(operation, copies.iter().map(|(slot, _)| *slot));
+            return match &operation.request {
+                Request::Put(work) => {
+                    let surfaces = match held {
+                        0 => "no copy is confirmed, but one may exist and surface".to_owned(),
+                        _ => format!("the write is stored on {on} and may still surface"),
+                    };
+                    let w = work.w;
+                    let text = format!(
+                        "write quorum not met: {held} of {w} copies in {waited} ms ({missing} did not confirm); \
+                         {surfaces}; retry with the same write id"
+                    );
+                    Failure { stored, ..Failure::new(FailureCode::QuorumNotMet, text) }
+                }
+                Request::Get { w, .. } => {
+                    let text = format!(
+                        "read quorum not met: the replicas' answers differ, and their merge is on {held} of {w} owners \
+                         after {waited} ms ({missing} did not confirm it); ask again"
+                    );
+                    Failure::new(FailureCode::QuorumNotMet, text)
+                }
+            };
+        }
+        let Some(reading) = &operation.reading else {
+            let text = format!("this node's own copy was not read in {waited} ms; nothing was written");
+            return Failure::new(FailureCode::TimedOut, text);
+        };
+        let Request::Get { r, .. } = &operation.request else {
+            let text = format!(
+                "read quorum not met: what the write depends on was not read in {waited} ms; nothing was written"
+            );
+            return Failure::new(FailureCode::QuorumNotMet, text);
+        };
+        let answers = reading.get.answers();
+        let silent = operation.owners.slots().filter(|slot| !reading.get.counted(*slot));
+        let silent = self.names(operation, silent);
+        let text =
+            format!("read quorum not met: {answers} of {r} answers in {waited} ms ({silent} did not answer usefully)");
+        Failure::new(FailureCode::QuorumNotMet, text)
+    }
+}
+
+/// The stamp of a new version. In a last-writer-wins table it must be above everything known, unless that would carry
+/// somebody's broken clock on for ever.
+fn stamp(now: Now, known: Hlc, policy: ConflictPolicy) -> Result<Hlc, Failure> {
+    let ahead = known.ahead_of(now.wall);
+    if ahead <= HLC_AHEAD_MAX {
+        return Ok(known.tick(now.wall));
+    }
+    match policy {
+        // Siblings are never ordered by stamps: the local wall will do.
+        ConflictPolicy::Siblings => Ok(Hlc::ZERO.tick(now.wall)),
+        ConflictPolicy::LastWriterWins => {
+            let (ahead, limit) = (ahead.as_secs(), HLC_AHEAD_MAX.as_secs());
+            let text = format!(
+                "the item's last stamp is {ahead} s ahead of this node's clock; the limit is {limit} s: correct the \
+                 clocks, then write again"
+            );
+            Err(Failure::new(FailureCode::Conflict, text))
+        }
+    }
+}
+
+/// Limits bind new client puts only; a merge never refuses.
+fn check_growth(
+    item: &Siblings,
+    context: &Context,
+    request: &PutRequest,
+    policy: ConflictPolicy,
+) -> Result<(), Failure> {
+    if policy == ConflictPolicy::LastWriterWins {
+        return Ok(());
+    }
+    let kept = item.versions().iter().filter(|version| !context.covers(version.dot));
+    let (count, bytes) = kept.fold((0, 0), |(count, bytes), version| (count + 1, bytes + version.value.len()));
+    if count >= VERSIONS_MAX {
+        let text = format!(
+            "the item has {count} concurrent versions; the limit is {VERSIONS_MAX}: read it, merge them, and write the \
+             result with the context of that read"
+        );
+        return Err(Failure::new(FailureCode::TooLarge, text));
+    }
+    let bytes = bytes + request.value.len();
+    if bytes > ITEM_BYTES_MAX {
+        let text = format!(
+            "the item's {} versions would have {bytes} bytes; the limit is {ITEM_BYTES_MAX}: read it, merge them, and \
+             write the result with the context of that read",
+            count + 1
+        );
+        return Err(Failure::new(FailureCode::TooLarge, text));
+    }
+    Ok(())
+}
+
+fn shown_count(item: &Siblings) -> u16 {
+    let live = item.versions().iter().filter(|version| !version.tombstone).count();
+    u16::try_from(live).unwrap_or(u16::MAX)
+}
+
+/// The answer to a merge.
+pub(super) fn merge_reply(correlation: u64, fsynced: bool, shard: &Shard) -> Bytes {
+    let header = Header::new(Kind::MergeReply, correlation, 0, shard.view.layout.id());
+    let reply = MergeReply { fsynced };
+    Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out))
+}
