@@ -7,7 +7,7 @@
 //! loss takes back.
 //!
 //! **The failure is written once.** An fsync that failed may have dropped the dirty pages and marked them clean, so a
-//! second one would succeed without the data being anywhere ("fsyncgate", PostgreSQL 2018). Whoever fails first leaves
+//! second one would succeed without the data being anywhere ("fsyncgate", 2018). Whoever fails first leaves
 //! the reason here, and every later commit and fsync gets it.
 
 use std::collections::BTreeMap;
@@ -199,27 +199,31 @@ impl Database {
 
     /// Whether the family has a format record, which is ours. One without is new: it must be empty.
     fn check_format(&self, family: &Family) -> Result<bool, OpenError> {
-        let path = self.db.path();
-        let broken = |message: String| OpenError::RocksDb { path: path.to_owned(), message };
-        let handle =
-            self.db.cf_handle(family.as_str()).ok_or_else(|| broken(format!("{} is gone", family.as_str())))?;
-        let record = self.db.get_pinned_cf(&handle, FORMAT_KEY).map_err(|error| broken(error.into_string()))?;
-        let family = family.as_str().to_owned();
-        let Some(record) = record else {
-            let mut keys = self.db.raw_iterator_cf(&handle);
-            keys.seek_to_first();
-            keys.status().map_err(|error| broken(error.into_string()))?;
-            return if keys.valid() {
-                Err(OpenError::FormatMissing { path: path.to_owned(), family })
-            } else {
-                Ok(false)
-            };
+        let (path, family) = (self.db.path().to_owned(), family.as_str().to_owned());
+        let found = self.format_record(&family);
+        let (record, empty) = match found {
+            Ok(found) => found,
+            Err(message) => return Err(OpenError::FormatUnreadable { path, family, message }),
         };
-        match parse_format(&record) {
-            Some(FORMAT) => Ok(true),
-            Some(found) => Err(OpenError::FormatUnknown { path: path.to_owned(), family, found }),
-            None => Err(OpenError::FormatMissing { path: path.to_owned(), family }),
+        match record.as_deref().map(parse_format) {
+            Some(Some(FORMAT)) => Ok(true),
+            Some(Some(found)) => Err(OpenError::FormatUnknown { path, family, found }),
+            None if empty => Ok(false),
+            None | Some(None) => Err(OpenError::FormatMissing { path, family }),
         }
+    }
+
+    /// A family's format record, and whether there is nothing at all in the family.
+    fn format_record(&self, family: &str) -> Result<(Option<Vec<u8>>, bool), String> {
+        let handle = self.db.cf_handle(family).ok_or("it is gone")?;
+        let record = self.db.get_cf(&handle, FORMAT_KEY).map_err(rocksdb::Error::into_string)?;
+        if record.is_some() {
+            return Ok((record, false));
+        }
+        let mut rows = self.db.raw_iterator_cf(&handle);
+        rows.seek_to_first();
+        rows.status().map_err(rocksdb::Error::into_string)?;
+        Ok((None, !rows.valid()))
     }
 
     fn write_formats(&self, names: &[FamilyName]) -> Result<(), Failed> {

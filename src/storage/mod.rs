@@ -49,6 +49,8 @@ mod scan;
 mod shard;
 mod store;
 mod syncer;
+#[cfg(test)]
+mod tests;
 mod tuning;
 
 pub use boot::{Boot, BootError};

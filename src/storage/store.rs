@@ -105,6 +105,19 @@ pub enum OpenError {
         /// Which column family.
         family: String,
     },
+    /// The disk is damaged where the format is written, so what the rest means is a guess.
+    #[error(
+        "the format record of column family {family} in {} cannot be read: {message}; restore the directory, or move it \
+         away and let this node fetch its data from the others", path.display()
+    )]
+    FormatUnreadable {
+        /// RocksDB's directory.
+        path: PathBuf,
+        /// Which column family.
+        family: String,
+        /// RocksDB's message.
+        message: String,
+    },
     /// A column family that quorate does not make.
     #[error(
         "{} has a column family {family:?} that this quorate does not know; it is not quorate's, or a newer quorate made \
@@ -162,7 +175,7 @@ pub struct Store {
     pool: ReadPool,
     syncer: Syncer,
     flusher: Flusher,
-    database: Arc<Database>,
+    pub(super) database: Arc<Database>,
     options: StoreOptions,
     /// The clean marker was there at open.
     found_clean: bool,
