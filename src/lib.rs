@@ -3,8 +3,13 @@
 //! This page is the table of contents. `src/ARCHITECTURE.md` is the guided tour; `tests/tidy.rs` keeps the arrows
 //! between these modules pointing down.
 
-pub mod cli;
+pub mod protocol;
+
+pub mod storage;
+pub mod transport;
+
 pub mod config;
 pub mod pki;
-pub mod protocol;
-pub mod transport;
+pub mod server;
+
+pub mod cli;

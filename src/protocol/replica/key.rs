@@ -120,3 +120,7 @@ fn unescape(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

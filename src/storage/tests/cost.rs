@@ -1,0 +1,81 @@
+//! What reads and commits cost. No asserts: run it by hand and read it, on a quiet machine.
+//!
+//! `cargo nextest run --release --run-ignored only cost --no-capture`
+
+use std::hint::black_box;
+
+use super::*;
+use crate::protocol::replica::{ReadId, Storage};
+
+/// Nanoseconds for each of `count` calls, the best of five rounds.
+fn measure(name: &str, count: u64, mut call: impl FnMut(u64)) {
+    let round = |_| {
+        let start = Instant::now();
+        (0..count).for_each(&mut call);
+        start.elapsed().as_nanos() / u128::from(count)
+    };
+    let best = (0..5).map(round).min();
+    println!("{name}: {} ns", best.unwrap_or_default());
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_reads_and_commits() {
+    let home = tempfile::tempdir().unwrap();
+    let partitions: Vec<_> = (0..64).map(PartitionId::new).collect();
+    let large = StoreOptions { write_buffer_bytes: 256 << 20, ..options(home.path(), Durability::Sync) };
+    let store = Store::open(large).unwrap().create_partitions(&partitions).unwrap();
+    let (callbacks, events) = callbacks();
+    let seat = store.shard_seat(callbacks);
+    let mut storage = seat.storage();
+    let keys: Vec<_> = (0..4096).map(|n| item_key("table", n << 40, b"")).collect();
+    let spread = |n: u64| (u16::try_from(n % 64).unwrap(), &keys[usize::try_from(n % 4096).unwrap()]);
+    for length in [128, 1024] {
+        let turn = |n: u64, puts: u64| {
+            let put = |i| {
+                let (partition, key) = spread(n * puts + i);
+                put(partition, key, &noise(n, length))
+            };
+            batch((0..puts).map(put).collect())
+        };
+        let turns: Vec<_> = (0..64).map(|n| turn(n, 64)).collect();
+        let at = |n: u64| usize::try_from(n % 64).unwrap();
+        measure(&format!("commit of 64 puts of {length} B"), 512, |n| {
+            storage.commit(&turns[at(n)]).unwrap();
+        });
+        let singles: Vec<_> = (0..64).map(|n| turn(n, 1)).collect();
+        measure(&format!("commit of 1 put of {length} B"), 4096, |n| {
+            storage.commit(&singles[at(n)]).unwrap();
+        });
+        measure(&format!("read of {length} B from a memtable"), 65_536, |n| {
+            let (partition, key) = spread(n);
+            black_box(storage.read(ReadId::new(n), PartitionId::new(partition), key));
+        });
+    }
+    let absent = item_key("table", 5, b"absent");
+    measure("read of nothing", 65_536, |n| {
+        black_box(storage.read(ReadId::new(n), PartitionId::new(u16::try_from(n % 64).unwrap()), &absent));
+    });
+    let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+    measure("cf_handle by name, which the shards' tables save", 65_536, |n| {
+        black_box(store.database.db().cf_handle(&names[usize::try_from(n % 64).unwrap()]));
+    });
+    measure("commit of 64 puts of 1 KiB, asked to be durable, until it is", 64, |n| {
+        let sequence = storage.commit(&batch(vec![put(0, spread(n).1, &noise(n, 1024))])).unwrap();
+        storage.request_sync(sequence);
+        while !matches!(next(&events), Event::Durable(covered) if covered >= sequence) {}
+    });
+    for family in store.database.families() {
+        super::super::flusher::flush(&store.database, &family, true);
+    }
+    for key in &keys {
+        for partition in &partitions {
+            black_box(storage.read(ReadId::new(0), *partition, key));
+        }
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    measure("read of 1024 B from the block cache, or handed to the pool", 4096, |n| {
+        let (partition, key) = spread(n);
+        black_box(storage.read(ReadId::new(n), PartitionId::new(partition), key));
+    });
+}
