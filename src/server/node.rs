@@ -1,0 +1,578 @@
+//! A node: one control thread, one thread per shard, one store; from the first port to the last flush.
+//!
+//! ```text
+//!   start: credentials, store, boot, ports           an error names what and the way out; nothing runs
+//!   waiting: the control port talks to administrators    -- Create --> member
+//!   member: shards serve, links to the other members
+//!   stop: no new requests, finish, fsync, close      exit 0
+//! ```
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::control::{ControlKit, Order, Vouches, accept_all, link_members};
+use super::driver::{Ending, STOP_WITHIN};
+use super::inbox::Input;
+use super::members::RosterPolicy;
+use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
+use super::state::{NodeShared, Verification};
+use crate::config::ServerConfig;
+use crate::config::server::Durability as ConfiguredDurability;
+use crate::pki::tls::{TlsError, quic_client_config, quic_server_config};
+use crate::pki::verifier::Expected;
+use crate::pki::{CredentialFiles, Credentials, CredentialsError, Moment, Role};
+use crate::protocol::shard::{ShardConfig, View};
+use crate::protocol::types::{DiskId, Durability, NodeId};
+use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
+use crate::storage::{BootError, CloseError, MetaError, OpenError, ShardCallbacks, Store, StoreOptions};
+use crate::transport::{BindError, NodeSecret, Offload, Purpose, Tally, bind, server_config};
+
+use super::http;
+
+/// How a node is to run.
+#[derive(Debug)]
+pub struct NodeOptions {
+    /// Its configuration.
+    pub config: ServerConfig,
+    /// Data over HTTP is open to everybody on this machine, whatever the configuration says. For `quorate dev` only.
+    pub open_http: bool,
+    /// The operator accepts that acknowledged writes may be lost on this disk: its answers count at once.
+    pub accept_loss: bool,
+}
+
+/// The node did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The certificate, its key or its CA.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The certificate is a client's or an administrator's.
+    #[error("{path} is the certificate of {role}, not of a node; make one with `quorate cert node`")]
+    NotANode {
+        /// Which file.
+        path: String,
+        /// Whose it is.
+        role: Role,
+    },
+    /// The certificate cannot be used for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The data directory.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The data directory belongs to another node or cluster.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The node's own records.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The record of the cluster's creation.
+    #[error("the record of the cluster's creation cannot be used: {0}; this data directory needs another program version")]
+    Creation(String),
+    /// A UDP port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The HTTP door.
+    #[error(transparent)]
+    Http(#[from] http::BindError),
+    /// A thread or a runtime.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The disk failed; nothing that was not safe was acknowledged.
+    #[error("the disk failed, so the node has ended: {0}")]
+    Disk(String),
+    /// The data directory was not closed cleanly.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    /// A thread panicked: a mistake of ours.
+    #[error("the control thread panicked")]
+    Panicked,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    shared: Arc<NodeShared>,
+    orders: mpsc::UnboundedSender<Order>,
+    stop: watch::Sender<bool>,
+    join: JoinHandle<Result<(), NodeError>>,
+}
+
+impl Node {
+    /// Starts a node. Returns once its ports are open and, if it belongs to a cluster, its shards serve.
+    pub fn start(options: NodeOptions) -> Result<Self, NodeError> {
+        let (stop, stopped) = watch::channel(false);
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (started, is_started) = std::sync::mpsc::sync_channel(1);
+        let to_self = orders.clone();
+        let join = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || control_thread(options, to_self, ordered, stopped, &started))?;
+        match is_started.recv() {
+            Ok(shared) => Ok(Self { shared, orders, stop, join }),
+            Err(_) => Err(join.join().unwrap_or(Err(NodeError::Panicked)).err().unwrap_or(NodeError::Panicked)),
+        }
+    }
+
+    /// Who the node is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Whether it belongs to a cluster.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.shared.view().is_some()
+    }
+
+    /// Whether links to all other members are up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.status().peers.iter().all(|peer| peer.connected)
+    }
+
+    /// Makes it a member, as an administrator's `Create` does.
+    pub fn create(&self, creation: Creation) -> Result<NodeState, Failure> {
+        let (tell, told) = oneshot::channel();
+        let stopping = || Failure::new(FailureCode::Stopping, "this node is stopping");
+        self.orders.send(Order::Create(Box::new(creation), tell)).map_err(|_| stopping())?;
+        told.blocking_recv().unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// What created it, if anything did.
+    #[must_use]
+    pub fn state(&self) -> Option<NodeState> {
+        let (tell, told) = oneshot::channel();
+        self.orders.send(Order::State(tell)).ok()?;
+        told.blocking_recv().ok()
+    }
+
+    /// Tells it to stop: no new requests, finish what is under way.
+    pub fn stop(&self) {
+        // Nobody listens any more when it has ended already.
+        drop(self.stop.send(true));
+    }
+
+    /// Whether it has ended, by itself or because it was told to.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.join.is_finished()
+    }
+
+    /// Waits for its end, and says how it was.
+    pub fn join(self) -> Result<(), NodeError> {
+        self.join.join().unwrap_or(Err(NodeError::Panicked))
+    }
+}
+
+/// The record of this node's standing toward its disk.
+const VERIFICATION: &str = "verification";
+/// The record of the secret that stateless resets are made with.
+const RESET_SECRET: &str = "reset-secret";
+/// The record of which disk each member had when it was first met.
+const DISKS: &str = "disks";
+
+fn control_thread(
+    options: NodeOptions,
+    orders: mpsc::UnboundedSender<Order>,
+    ordered: mpsc::UnboundedReceiver<Order>,
+    stopped: watch::Receiver<bool>,
+    started: &std::sync::mpsc::SyncSender<Arc<NodeShared>>,
+) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut control = Control::open(options, orders)?;
+        match control.begin(stopped.clone()).await {
+            Ok(()) => {}
+            Err(error) => {
+                control.end().await?;
+                return Err(error);
+            }
+        }
+        // The starter waits for exactly this.
+        drop(started.send(control.shared.clone()));
+        let disk = control.run(ordered, stopped).await;
+        let closed = control.end().await;
+        disk.and(closed)
+    })
+}
+
+/// The control thread's state.
+struct Control {
+    shared: Arc<NodeShared>,
+    kit: ControlKit,
+    store: Option<Store>,
+    shards: Vec<ShardThread>,
+    vouches: Vouches,
+    creation: Option<Creation>,
+    /// The data directory had no identity before this process.
+    fresh: bool,
+    open_http: bool,
+    http: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Control {
+    /// Everything that can fail before somebody relies on the node.
+    fn open(options: NodeOptions, orders: mpsc::UnboundedSender<Order>) -> Result<Self, NodeError> {
+        let NodeOptions { config, open_http, accept_loss } = options;
+        let files = CredentialFiles {
+            certificate: config.tls.certificate.clone(),
+            key: config.tls.key.clone(),
+            ca: config.tls.ca.clone(),
+        };
+        let credentials = Arc::new(Credentials::load_at(&files, Moment::now())?);
+        let Role::Node(node) = credentials.identity().role.clone() else {
+            let (path, role) = (files.certificate.display().to_string(), credentials.identity().role.clone());
+            return Err(NodeError::NotANode { path, role });
+        };
+        // Both forms are made once here, so that making them again for each connection cannot fail.
+        let accepting = quic_server_config(&credentials)?;
+        quic_client_config(&credentials, Expected::AnyNode)?;
+        let (durability, interval) = durability_of(&config);
+        let mut store = Store::open(StoreOptions {
+            path: config.data_dir.clone(),
+            block_cache_bytes: config.storage.block_cache.as_bytes(),
+            write_buffer_bytes: config.storage.write_buffers.as_bytes(),
+            durability,
+            interval,
+            read_threads: config.storage.read_threads,
+        })?;
+        let cluster = credentials.cluster();
+        let boot = store.begin_boot(node, cluster, super::entropy::disk())?;
+        let verification = standing(&store, boot, durability, accept_loss)?;
+        let secret = reset_secret(&store)?;
+        let creation = match store.meta().creation()? {
+            None => None,
+            Some(record) => {
+                Some(decode_control(&record, "creation").map_err(|error| NodeError::Creation(error.to_string()))?)
+            }
+        };
+        let shared = NodeShared::new(config, durability, (node, cluster), (boot.generation, boot.disk));
+        shared.set_verification(verification);
+        let shared = Arc::new(shared);
+        let tally = Arc::new(Tally::default());
+        let accepting = server_config(accepting, Purpose::Control, Offload::On);
+        let endpoint = bind(shared.config.listen, Some(accepting), Some(&secret))?;
+        let mut shards = Vec::new();
+        for number in 0..shared.config.shards {
+            shards.push(ShardThread::start(ShardThreadOptions {
+                number,
+                address: shared.config.shard_address(number),
+                credentials: credentials.clone(),
+                secret: secret.clone(),
+                tally: tally.clone(),
+                inboxes: shared.inboxes.clone(),
+                clock: shared.clock,
+            })?);
+        }
+        let policy = RosterPolicy::new(node);
+        let kit = ControlKit { shared: shared.clone(), endpoint, credentials, policy, tally, orders };
+        Ok(Self {
+            shared,
+            kit,
+            store: Some(store),
+            shards,
+            vouches: Vouches::default(),
+            creation,
+            fresh: boot.fresh,
+            open_http,
+            http: None,
+        })
+    }
+
+    /// Opens the HTTP door, and serves if the node is a member already.
+    async fn begin(&mut self, stopped: watch::Receiver<bool>) -> Result<(), NodeError> {
+        let door = super::door::NodeDoor::new(self.shared.clone(), self.kit.tally.clone());
+        let config = &self.shared.config;
+        let (_renewals, tls) = watch::channel(http::tls_config(&self.kit.credentials)?);
+        let config = match self.open_http {
+            true => http::DoorConfig::open_loopback(config.http.listen, config.request_timeout),
+            false => http::DoorConfig::of(&config.http, config.request_timeout, &tls),
+        };
+        let server = http::bind(config).await?;
+        self.http = Some(tokio::spawn(async move {
+            if let Err(error) = http::serve(server, door, stopped).await {
+                tracing::error!(%error, "the HTTP door has closed");
+            }
+        }));
+        if let Some(creation) = self.creation.clone() {
+            self.become_member(&creation).await.map_err(|failure| NodeError::Creation(failure.message))?;
+        }
+        tokio::spawn(accept_all(self.kit.clone()));
+        Ok(())
+    }
+
+    /// Carries out orders until the node is told to stop or a shard ends by itself.
+    async fn run(
+        &mut self,
+        mut ordered: mpsc::UnboundedReceiver<Order>,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
+        let mut pulse = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                order = ordered.recv() => match order {
+                    Some(order) => self.carry_out(order).await?,
+                    None => return Ok(()),
+                },
+                // An error means that the node was dropped: nobody can stop it any more, so it stops.
+                changed = stopped.changed() => {
+                    if changed.is_err() || *stopped.borrow() {
+                        return Ok(());
+                    }
+                }
+                _ = pulse.tick() => {
+                    if self.shards.iter().any(ShardThread::is_finished) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) -> Result<(), NodeError> {
+        match order {
+            Order::State(tell) => drop(tell.send(self.state())),
+            Order::Create(creation, tell) => {
+                let created = self.create(*creation).await;
+                let fatal = self.store.is_none();
+                let reason = created.as_ref().err().map(ToString::to_string);
+                drop(tell.send(created));
+                if fatal {
+                    return Err(NodeError::Disk(reason.unwrap_or_default()));
+                }
+            }
+            Order::Vouch(node, disk, tell) => {
+                let remembered = self.remember_disk(node, disk)?;
+                if remembered != disk {
+                    tracing::error!(%node, %disk, %remembered, "a member came back with another disk");
+                }
+                drop(tell.send(Vouched { disk: remembered }));
+            }
+            Order::Vouched(by, disk) => {
+                if let Some(verification) = self.vouches.note(&self.shared, by, disk) {
+                    self.stand(verification)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> NodeState {
+        NodeState { node: self.shared.node, name: self.shared.config.name.clone(), creation: self.creation.clone() }
+    }
+
+    /// Once, fsynced; the same content again is success, other content is refused with both ids.
+    async fn create(&mut self, creation: Creation) -> Result<NodeState, Failure> {
+        if let Some(present) = &self.creation {
+            if *present == creation {
+                return Ok(self.state());
+            }
+            let text = format!(
+                "this node belongs to cluster {} with layout {} already; cluster {} with layout {} is refused",
+                present.cluster, present.layout, creation.cluster, creation.layout
+            );
+            return Err(Failure::new(FailureCode::Conflict, text));
+        }
+        self.check(&creation)?;
+        let disk_failed = |error: MetaError| Failure::new(FailureCode::Unreadable, error.to_string());
+        let store = self.store.as_ref().ok_or_else(|| Failure::new(FailureCode::Stopping, "the node is stopping"))?;
+        if self.fresh {
+            let record = Verification::Fresh.as_str().as_bytes();
+            store.meta().put_record(VERIFICATION, record).map_err(disk_failed)?;
+            self.shared.set_verification(Verification::Fresh);
+        }
+        store.meta().put_creation(&encode_control(&creation)).map_err(disk_failed)?;
+        self.become_member(&creation).await?;
+        self.creation = Some(creation);
+        Ok(self.state())
+    }
+
+    fn check(&self, creation: &Creation) -> Result<(), Failure> {
+        let conflict = |text: String| Failure::new(FailureCode::Conflict, text);
+        if creation.cluster != self.shared.cluster {
+            let ours = self.shared.cluster;
+            return Err(conflict(format!("this node's certificate is of cluster {ours}, not {}", creation.cluster)));
+        }
+        if creation.roster.member(self.shared.node).is_none() {
+            return Err(conflict(format!("the roster has no node {}, which this one is", self.shared.node)));
+        }
+        Ok(())
+    }
+
+    /// Creates what is missing of the node's partitions, starts its shards, and reaches out to the other members.
+    async fn become_member(&mut self, creation: &Creation) -> Result<(), Failure> {
+        let bad = |text: String| Failure::new(FailureCode::BadInput, text);
+        let (r, w) = (self.shared.config.read_quorum, self.shared.config.write_quorum);
+        let view = View::of(self.shared.node, creation, r, w).map_err(|error| bad(error.to_string()))?;
+        let view = Arc::new(view);
+        let owned: Vec<_> = view.layout.owned_by(self.shared.node).collect();
+        let Some(store) = self.store.take() else { return Err(bad("the node is stopping".to_owned())) };
+        let store = store.create_partitions(&owned).map_err(|error| {
+            Failure::new(FailureCode::Unreadable, format!("the partitions could not be created: {error}"))
+        })?;
+        self.shared.adopt(view.clone());
+        self.kit.policy.adopt(view.roster.clone());
+        let begun = self.begin_shards(&store, &view).await;
+        self.store = Some(store);
+        begun?;
+        link_members(&self.kit, &view);
+        if view.roster.members().len() == 1 && self.shared.verification() == Verification::Fresh {
+            self.stand(Verification::Verified).map_err(|error| bad(error.to_string()))?;
+        }
+        tracing::info!(cluster = %view.cluster, layout = %view.layout.id(), partitions = owned.len(), "member");
+        Ok(())
+    }
+
+    async fn begin_shards(&mut self, store: &Store, view: &Arc<View>) -> Result<(), Failure> {
+        let unverified = self.shared.verification() != Verification::Verified;
+        let mut waiting = Vec::new();
+        for (number, thread) in (0_u16..).zip(&mut self.shards) {
+            let inbox = self.shared.inboxes.get(usize::from(number)).cloned();
+            let inbox = inbox.expect("a node has an inbox per shard");
+            let (completed, durable, failed) = (inbox.clone(), inbox.clone(), inbox);
+            let callbacks = ShardCallbacks {
+                completed: Arc::new(move |completion| completed.push(Input::Completed(completion))),
+                durable: Arc::new(move |sequence| durable.push(Input::Durable(sequence))),
+                failed: Arc::new(move |reason: &str| failed.push(Input::Failed(reason.to_owned()))),
+            };
+            let (ready, is_ready) = oneshot::channel();
+            thread.begin(Membership {
+                view: view.clone(),
+                seat: store.shard_seat(callbacks),
+                config: ShardConfig {
+                    shard: number,
+                    shards: self.shared.config.shards,
+                    durability: self.shared.durability,
+                    value_bytes_max: self.shared.config.value_bytes_max,
+                    unverified,
+                },
+                hello: self.shared.hello(),
+                policy: self.kit.policy.clone(),
+                ready,
+            });
+            waiting.push(is_ready);
+        }
+        for is_ready in waiting {
+            let unreadable = |text: String| Failure::new(FailureCode::Unreadable, text);
+            match is_ready.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(unreadable(error.to_string())),
+                Err(_) => return Err(unreadable("a shard's thread has ended".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a new standing toward the own disk: on the disk first.
+    fn stand(&mut self, verification: Verification) -> Result<(), NodeError> {
+        if let Some(store) = &self.store {
+            store.meta().put_record(VERIFICATION, verification.as_str().as_bytes())?;
+        }
+        match verification {
+            Verification::Verified => tracing::info!("all members vouch for this node's disk"),
+            Verification::Fresh => {}
+            Verification::Lost => tracing::error!(
+                "this node had another disk before: until its copies are restored its answers do not count toward R"
+            ),
+        }
+        self.shared.set_verification(verification);
+        Ok(())
+    }
+
+    /// The disk that a member had when it was first met; this one, if that is now.
+    fn remember_disk(&self, node: NodeId, disk: DiskId) -> Result<DiskId, NodeError> {
+        let Some(store) = &self.store else { return Ok(disk) };
+        let mut disks: Vec<(NodeId, DiskId)> = match store.meta().record(DISKS)? {
+            Some(record) => decode_control(&record, "disks").map_err(|error| NodeError::Creation(error.to_string()))?,
+            None => Vec::new(),
+        };
+        if let Some((_, known)) = disks.iter().find(|(known, _)| *known == node) {
+            return Ok(*known);
+        }
+        disks.push((node, disk));
+        store.meta().put_record(DISKS, &encode_control(&disks))?;
+        Ok(disk)
+    }
+
+    /// Stops in order: HTTP, shards, links, store.
+    async fn end(&mut self) -> Result<(), NodeError> {
+        if let Some(http) = self.http.take() {
+            // The door finishes its requests within its own bound; it is cut off only if it does not keep to that.
+            let within = STOP_WITHIN + Duration::from_secs(1);
+            let mut http = http;
+            if tokio::time::timeout(within, &mut http).await.is_err() {
+                http.abort();
+            }
+        }
+        for inbox in &self.shared.inboxes {
+            inbox.push(Input::Stop(STOP_WITHIN));
+        }
+        let shards = std::mem::take(&mut self.shards);
+        let endings = tokio::task::spawn_blocking(|| shards.into_iter().map(ShardThread::join).collect::<Vec<_>>());
+        let endings = endings.await.map_err(|_| NodeError::Panicked)?;
+        let links: Vec<_> = std::mem::take(&mut *self.shared.links()).into_values().collect();
+        links.iter().for_each(crate::transport::Link::stop);
+        self.kit.endpoint.close(0_u32.into(), b"the node stops");
+        let goodbye = tokio::time::timeout(Duration::from_millis(200), self.kit.endpoint.wait_idle()).await;
+        tracing::trace!(complete = goodbye.is_ok(), "control endpoint closed");
+        if let Some(Ending::DiskFailed(reason)) = endings.into_iter().find(|ending| *ending != Ending::Stopped) {
+            return Err(NodeError::Disk(reason));
+        }
+        if let Some(store) = self.store.take() {
+            store.close()?;
+        }
+        Ok(())
+    }
+}
+
+/// The node's standing toward its disk at a start.
+fn standing(
+    store: &Store,
+    boot: crate::storage::Boot,
+    durability: Durability,
+    accept_loss: bool,
+) -> Result<Verification, NodeError> {
+    let recorded = store.meta().record(VERIFICATION)?;
+    let mut verification = recorded.map_or(Verification::Verified, |record| Verification::from_record(&record));
+    // Without `sync` an acknowledged write may have been in the memory of a machine that lost its power.
+    let lost_power = !boot.fresh && !boot.clean && !boot.same_kernel_boot;
+    if lost_power && durability != Durability::Sync {
+        verification = Verification::Lost;
+        store.meta().put_record(VERIFICATION, verification.as_str().as_bytes())?;
+    }
+    if verification == Verification::Lost && accept_loss {
+        tracing::warn!("--accept-loss: acknowledged writes may be missing here, and this node's answers count again");
+        verification = Verification::Verified;
+        store.meta().put_record(VERIFICATION, verification.as_str().as_bytes())?;
+    }
+    if verification == Verification::Lost {
+        tracing::error!(
+            "this node may have lost acknowledged writes: its answers add data but do not count toward R; \
+             start it once with --accept-loss to take that into account"
+        );
+    }
+    Ok(verification)
+}
+
+fn reset_secret(store: &Store) -> Result<NodeSecret, NodeError> {
+    let recorded = store.meta().record(RESET_SECRET)?;
+    if let Some(secret) = recorded.and_then(|record| <[u8; 32]>::try_from(record.as_ref()).ok()) {
+        return Ok(NodeSecret::new(secret));
+    }
+    let secret: [u8; 32] = super::entropy::random();
+    store.meta().put_record(RESET_SECRET, &secret)?;
+    Ok(NodeSecret::new(secret))
+}
+
+fn durability_of(config: &ServerConfig) -> (Durability, Duration) {
+    match config.durability {
+        ConfiguredDurability::Sync => (Durability::Sync, Duration::from_millis(100)),
+        ConfiguredDurability::Interval(interval) => (Durability::Interval, interval),
+        ConfiguredDurability::Os => (Durability::Os, Duration::from_millis(100)),
+    }
+}
