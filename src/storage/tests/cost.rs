@@ -1,6 +1,15 @@
 //! What reads and commits cost. No asserts: run it by hand and read it, on a quiet machine.
 //!
 //! `cargo nextest run --release --run-ignored only cost --no-capture`
+//!
+//! On two virtual cores that other builds shared, 64 partitions, memtables of many overwrites:
+//!
+//! ```text
+//!   commit of 64 puts    128 B 48 us    1 KiB 171 us (0.75 and 2.7 us a put: cold memtables, page faults, log)
+//!   commit of 1 put      128 B 1.2 us   1 KiB 2.4 us     until it is durable 174 us
+//!   read from memtable   128 B 0.9 us   1 KiB 1.3 us     of nothing 0.14 us, from the block cache 0.65 us
+//!   cf_handle by name    31 ns, so 64 of them are 2 us of a turn
+//! ```
 
 use std::hint::black_box;
 
