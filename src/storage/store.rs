@@ -29,7 +29,7 @@ use crate::protocol::types::{ClusterId, DiskId, Durability, NodeId, PartitionId}
 pub struct StoreOptions {
     /// The data directory; created when it is missing.
     pub path: PathBuf,
-    /// Most bytes of blocks, filters and indexes kept in memory. More: fewer reads of the disk. Shared by all partitions.
+    /// Most bytes of blocks, filters and indexes kept in memory, for all partitions. More: fewer reads of the disk.
     pub block_cache_bytes: usize,
     /// Most bytes of writes kept in memory before the oldest are flushed. More: fewer and larger table files, and a
     /// longer log to read after an unclean stop (up to twice this). Shared by all partitions; 4 MiB for each busy one
@@ -83,8 +83,8 @@ pub enum OpenError {
     },
     /// Written by a version that we do not understand.
     #[error(
-        "column family {family} in {} has format {found}, and this quorate knows format {FORMAT}; a newer quorate wrote \
-         it: use that version or a later one", path.display()
+        "column family {family} in {} has format {found}, and this quorate knows format {FORMAT}; a newer quorate \
+         wrote it: use that version or a later one", path.display()
     )]
     FormatUnknown {
         /// RocksDB's directory.
@@ -96,8 +96,8 @@ pub enum OpenError {
     },
     /// There is data, and nothing says in which format.
     #[error(
-        "column family {family} in {} has no valid format record; it is damaged or not quorate's: restore the directory, \
-         or move it away and let this node fetch its data from the others", path.display()
+        "column family {family} in {} has no valid format record; it is damaged or not quorate's: restore the \
+         directory, or move it away and let this node fetch its data from the others", path.display()
     )]
     FormatMissing {
         /// RocksDB's directory.
@@ -107,8 +107,8 @@ pub enum OpenError {
     },
     /// The disk is damaged where the format is written, so what the rest means is a guess.
     #[error(
-        "the format record of column family {family} in {} cannot be read: {message}; restore the directory, or move it \
-         away and let this node fetch its data from the others", path.display()
+        "the format record of column family {family} in {} cannot be read: {message}; restore the directory, or move \
+         it away and let this node fetch its data from the others", path.display()
     )]
     FormatUnreadable {
         /// RocksDB's directory.
@@ -120,8 +120,8 @@ pub enum OpenError {
     },
     /// A column family that quorate does not make.
     #[error(
-        "{} has a column family {family:?} that this quorate does not know; it is not quorate's, or a newer quorate made \
-         it", path.display()
+        "{} has a column family {family:?} that this quorate does not know; it is not quorate's, or a newer quorate \
+         made it", path.display()
     )]
     FamilyUnknown {
         /// RocksDB's directory.

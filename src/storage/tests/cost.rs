@@ -1,6 +1,15 @@
 //! What reads and commits cost. No asserts: run it by hand and read it, on a quiet machine.
 //!
 //! `cargo nextest run --release --run-ignored only cost --no-capture`
+//!
+//! On two virtual cores that other builds shared, 64 partitions, memtables of many overwrites:
+//!
+//! ```text
+//!   commit of 64 puts    128 B 48 us    1 KiB 171 us (0.75 and 2.7 us a put: cold memtables, page faults, log)
+//!   commit of 1 put      128 B 1.2 us   1 KiB 2.4 us     until it is durable 174 us
+//!   read from memtable   128 B 0.9 us   1 KiB 1.3 us     of nothing 0.14 us, from the block cache 0.65 us
+//!   cf_handle by name    31 ns, so 64 of them are 2 us of a turn
+//! ```
 
 use std::hint::black_box;
 
@@ -25,6 +34,7 @@ fn cost_of_reads_and_commits() {
     let partitions: Vec<_> = (0..64).map(PartitionId::new).collect();
     let large = StoreOptions { write_buffer_bytes: 256 << 20, ..options(home.path(), Durability::Sync) };
     let store = Store::open(large).unwrap().create_partitions(&partitions).unwrap();
+    println!("with 64 empty partitions open: {}", resident());
     let (callbacks, events) = callbacks();
     let seat = store.shard_seat(callbacks);
     let mut storage = seat.storage();
@@ -60,7 +70,7 @@ fn cost_of_reads_and_commits() {
     measure("cf_handle by name, which the shards' tables save", 65_536, |n| {
         black_box(store.database.db().cf_handle(&names[usize::try_from(n % 64).unwrap()]));
     });
-    measure("commit of 64 puts of 1 KiB, asked to be durable, until it is", 64, |n| {
+    measure("commit of 1 put of 1024 B, until it is durable", 64, |n| {
         let sequence = storage.commit(&batch(vec![put(0, spread(n).1, &noise(n, 1024))])).unwrap();
         storage.request_sync(sequence);
         while !matches!(next(&events), Event::Durable(covered) if covered >= sequence) {}
@@ -78,4 +88,10 @@ fn cost_of_reads_and_commits() {
         let (partition, key) = spread(n);
         black_box(storage.read(ReadId::new(n), PartitionId::new(partition), key));
     });
+}
+
+/// Memory of this process that is really there.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned()
 }

@@ -162,6 +162,53 @@ fn fsync_error_is_final() {
     assert!(!begin_boot(&mut open(home.path(), Durability::Sync)).clean);
 }
 
+#[test]
+fn failed_commit_is_final_for_every_shard() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path(), Durability::Os);
+    let (callbacks, events) = callbacks();
+    let (other_callbacks, other_events) = super::callbacks();
+    let (seat, other) = (store.shard_seat(callbacks), store.shard_seat(other_callbacks));
+    let (mut storage, mut other) = (seat.storage(), other.storage());
+    // The nearest thing to a broken disk that a test can have: RocksDB refuses a family that is gone.
+    store.database.db().drop_cf("p0000").unwrap();
+    let Err(CommitError::Failed { message }) = storage.commit(&one(1)) else { unreachable!("the family is gone") };
+    assert_eq!(next(&events), Event::Failed(message.clone()));
+    assert_eq!(next(&other_events), Event::Failed(message.clone()));
+    let healthy = batch(vec![put(1, &item_key("t", 1, b""), b"v")]);
+    assert_eq!(other.commit(&healthy), Err(CommitError::Failed { message }));
+}
+
+/// What a power loss leaves of a log: some of its tail is missing, in the middle of a record.
+#[test]
+fn torn_log_loses_only_its_tail() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path(), Durability::Os);
+    let seat = store.shard_seat(callbacks().0);
+    let mut storage = seat.storage();
+    for n in 0..20 {
+        // Two partitions in each commit: all of it or nothing.
+        let key = item_key("t", n, b"");
+        storage.commit(&batch(vec![put(0, &key, b"v"), put(1, &key, b"v")])).unwrap();
+    }
+    drop(storage);
+    drop(seat);
+    drop(store);
+    let entries = std::fs::read_dir(home.path().join("rocksdb")).unwrap().map(|entry| entry.unwrap().path());
+    let log = entries.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(log).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 10).unwrap();
+
+    let store = open(home.path(), Durability::Os);
+    let found = |partition: u16| {
+        let handle = store.database.handle(FamilyName::Partition(PartitionId::new(partition))).unwrap();
+        let there = |n: &u64| store.database.db().get_cf(&handle, item_key("t", *n, b"").as_bytes()).unwrap().is_some();
+        (0..20).filter(there).collect::<Vec<_>>()
+    };
+    assert_eq!(found(0), (0..19).collect::<Vec<_>>());
+    assert_eq!(found(1), found(0));
+}
+
 /// A user would have had a disk full of log files: each flush of a busy partition begins a new one, and a partition
 /// that was written once keeps them all.
 #[test]
