@@ -9,6 +9,7 @@ pub mod storage;
 pub mod transport;
 
 pub mod config;
+pub mod metrics;
 pub mod pki;
 pub mod server;
 

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use super::node::{Node, NodeError, NodeOptions};
 use crate::config::server::TlsFiles;
 use crate::config::{ConfigError, Profile, ServerConfig};
-use crate::pki::{AUTHORITY_LIFETIME, Authority, AuthorityError, LEAF_LIFETIME, Moment, Role, random_cluster, random_node};
+use crate::pki::authority::{AUTHORITY_LIFETIME, CERTIFICATE_FILE, LEAF_LIFETIME, random_cluster, random_node};
+use crate::pki::{Authority, AuthorityError, Moment, Role};
 use crate::protocol::ring::{Layout, LayoutError, Member, Parameters, Roster, RosterError};
 use crate::protocol::types::NodeId;
 use crate::protocol::version::{TokenKey, TokenKeys};
@@ -155,11 +156,14 @@ fn http_address(options: &DevOptions, at: u16) -> SocketAddr {
 /// Whatever is missing of the certificates; what is there stays.
 fn make_certificates(certs: &Path) -> Result<(), DevError> {
     let now = Moment::now();
-    let authority = match certs.join(crate::pki::CERTIFICATE_FILE).exists() {
+    let authority = match certs.join(CERTIFICATE_FILE).exists() {
         true => Authority::load(certs)?,
-        false => Authority::create(certs, random_cluster(), AUTHORITY_LIFETIME, now)?,
+        false => Authority::create(certs, random_cluster()?, AUTHORITY_LIFETIME, now)?,
     };
-    let mut roles: Vec<(String, Role)> = (0..NODES).map(|at| (name(at), Role::Node(random_node()))).collect();
+    let mut roles: Vec<(String, Role)> = Vec::new();
+    for at in 0..NODES {
+        roles.push((name(at), Role::Node(random_node()?)));
+    }
     roles.push(("client".to_owned(), Role::Client("dev".to_owned())));
     roles.push(("admin".to_owned(), Role::Admin("dev".to_owned())));
     for (name, role) in roles {
@@ -174,7 +178,7 @@ fn tls_files(certs: &Path, name: &str) -> TlsFiles {
     TlsFiles {
         certificate: certs.join(format!("{name}.crt")),
         key: certs.join(format!("{name}.key")),
-        ca: certs.join(crate::pki::CERTIFICATE_FILE),
+        ca: certs.join(CERTIFICATE_FILE),
     }
 }
 

@@ -19,8 +19,8 @@ use super::inbox::Input;
 use super::members::RosterPolicy;
 use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
 use super::state::{NodeShared, Verification};
-use crate::config::ServerConfig;
 use crate::config::server::Durability as ConfiguredDurability;
+use crate::config::{ByteSize, ServerConfig};
 use crate::pki::tls::{TlsError, quic_client_config, quic_server_config};
 use crate::pki::verifier::Expected;
 use crate::pki::{CredentialFiles, Credentials, CredentialsError, Moment, Role};
@@ -70,7 +70,9 @@ pub enum NodeError {
     #[error(transparent)]
     Meta(#[from] MetaError),
     /// The record of the cluster's creation.
-    #[error("the record of the cluster's creation cannot be used: {0}; this data directory needs another program version")]
+    #[error(
+        "the record of the cluster's creation cannot be used: {0}; this data directory needs another program version"
+    )]
     Creation(String),
     /// A UDP port.
     #[error(transparent)]
@@ -193,8 +195,9 @@ fn control_thread(
                 return Err(error);
             }
         }
-        // The starter waits for exactly this.
-        drop(started.send(control.shared.clone()));
+        if started.send(control.shared.clone()).is_err() {
+            tracing::debug!("nobody waits for the start any more");
+        }
         let disk = control.run(ordered, stopped).await;
         let closed = control.end().await;
         disk.and(closed)
@@ -235,8 +238,8 @@ impl Control {
         let (durability, interval) = durability_of(&config);
         let mut store = Store::open(StoreOptions {
             path: config.data_dir.clone(),
-            block_cache_bytes: config.storage.block_cache.as_bytes(),
-            write_buffer_bytes: config.storage.write_buffers.as_bytes(),
+            block_cache_bytes: memory(config.storage.block_cache),
+            write_buffer_bytes: memory(config.storage.write_buffers),
             durability,
             interval,
             read_threads: config.storage.read_threads,
@@ -261,7 +264,7 @@ impl Control {
         for number in 0..shared.config.shards {
             shards.push(ShardThread::start(ShardThreadOptions {
                 number,
-                address: shared.config.shard_address(number),
+                address: shared.shard_address(number),
                 credentials: credentials.clone(),
                 secret: secret.clone(),
                 tally: tally.clone(),
@@ -567,6 +570,10 @@ fn reset_secret(store: &Store) -> Result<NodeSecret, NodeError> {
     let secret: [u8; 32] = super::entropy::random();
     store.meta().put_record(RESET_SECRET, &secret)?;
     Ok(NodeSecret::new(secret))
+}
+
+fn memory(size: ByteSize) -> usize {
+    usize::try_from(size.as_bytes()).unwrap_or(usize::MAX)
 }
 
 fn durability_of(config: &ServerConfig) -> (Durability, Duration) {

@@ -1,6 +1,7 @@
 //! What the threads of a node share: who it is, what it belongs to, and how to reach its shards.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -113,10 +114,15 @@ impl NodeShared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where a shard listens.
+    pub(crate) fn shard_address(&self, shard: u16) -> SocketAddr {
+        self.config.shard_address(shard).expect("the ports of all shards were checked when the configuration was read")
+    }
+
     /// What this node says first on every connection.
     pub(crate) fn hello(&self) -> Hello {
         let layouts: Vec<LayoutId> = self.view().iter().map(|view| view.layout.id()).collect();
-        let port = |shard| self.config.shard_address(shard).port();
+        let port = |shard| self.shard_address(shard).port();
         Hello {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
