@@ -76,3 +76,26 @@ fn broken(error: &axum::Error) -> Refusal {
     let text = format!("the body ended early or its chunks are malformed ({error}); nothing was written");
     Refusal::failed(FailureCode::BadInput, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn value_takes_its_share_of_the_memory_until_it_is_dropped() {
+        let memory = Memory::new(10);
+        let held = read(Body::from("sixsix"), 8, &memory, LONG).await.unwrap();
+        assert_eq!((held.value.as_ref(), memory.free()), (&b"sixsix"[..], 4));
+        let refused = read(Body::from("fives"), 8, &memory, LONG).await.unwrap_err();
+        assert_eq!(refused.code, Code::Failed(FailureCode::Overloaded));
+        assert!(refused.message.contains("10 bytes"), "{}", refused.message);
+        drop(held);
+        assert_eq!(memory.free(), 10);
+        assert_eq!(read(Body::from("fives"), 8, &memory, LONG).await.unwrap().value, "fives");
+        let refused = read(Body::from("nine nine"), 8, &memory, LONG).await.unwrap_err();
+        assert_eq!(refused.code, Code::Failed(FailureCode::TooLarge));
+        assert_eq!(memory.free(), 10);
+    }
+}

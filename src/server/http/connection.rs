@@ -218,12 +218,11 @@ impl Host {
             () = stopped(&mut self.stop) => None,
         };
         let lingers = ended.is_some();
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                Pin::new(&mut connection).graceful_shutdown();
-                poll_fn(|cx| connection.poll_without_shutdown(cx)).await
-            }
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "an HTTP connection ended early");

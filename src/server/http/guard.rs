@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 
 use super::parameters::once;
@@ -63,7 +64,7 @@ impl Guard {
         if host.is_none() && request.version > Version::HTTP_10 {
             return Err(bad("the request has no Host header; HTTP/1.1 needs one, such as Host: localhost"));
         }
-        for authority in [host, request.uri.authority().map(|authority| authority.as_str())].into_iter().flatten() {
+        for authority in [host, request.uri.authority().map(Authority::as_str)].into_iter().flatten() {
             self.check_host(authority)?;
         }
         if let Some(origin) = once(&request.headers, ORIGIN.as_str())?

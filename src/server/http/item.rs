@@ -128,16 +128,14 @@ async fn ask<D: Door>(
     budget: Duration,
 ) -> Result<Bytes, Refusal> {
     let asked = tokio::time::timeout(budget + ANSWER_GRACE, desk.door.ask(question, body, budget)).await;
-    let answer: Frame = match asked {
-        Ok(answer) => answer?,
-        Err(_) => {
-            let text = format!(
-                "the node did not answer in {} ms; a write may still surface; retry with the same write id",
-                budget.as_millis()
-            );
-            return Err(Refusal::failed(FailureCode::TimedOut, text));
-        }
+    let Ok(answer) = asked else {
+        let text = format!(
+            "the node did not answer in {} ms; a write may still surface; retry it with the same write id",
+            budget.as_millis()
+        );
+        return Err(Refusal::failed(FailureCode::TimedOut, text));
     };
+    let answer: Frame = answer?;
     match answer.kind() {
         Some(kind) if kind == expected => Ok(answer.body),
         Some(Kind::Error) => {

@@ -103,6 +103,13 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) message: String,
+    /// Boxed: it is empty in most refusals, and a result is as large as its error.
+    about: Box<About>,
+}
+
+/// What a refusal is about, as far as there is such a thing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct About {
     stored: Vec<StoredCopy>,
     write_id: Option<WriteId>,
     token: Bytes,
@@ -110,7 +117,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), stored: Vec::new(), write_id: None, token: Bytes::new() }
+        Self { code, message: message.into(), about: Box::default() }
     }
 
     /// A refusal of a kind that the shards know too.
@@ -120,35 +127,40 @@ impl Refusal {
 
     /// An item that is not there. The token is empty unless it was there once.
     pub(super) fn not_found(token: Bytes) -> Self {
-        let message = match token.is_empty() {
-            true => "there is no such item",
-            false => "the item was deleted; to write it anew hand in the context of this answer",
+        let message = if token.is_empty() {
+            "there is no such item"
+        } else {
+            "the item was deleted; to write it anew hand in the context of this answer"
         };
-        Self { token, ..Self::new(Code::NotFound, message) }
+        let mut refusal = Self::new(Code::NotFound, message);
+        refusal.about.token = token;
+        refusal
     }
 
     /// The same refusal, naming the write that it is about.
-    pub(super) const fn of_write(mut self, write_id: WriteId) -> Self {
-        self.write_id = Some(write_id);
+    pub(super) fn of_write(mut self, write_id: WriteId) -> Self {
+        self.about.write_id = Some(write_id);
         self
     }
 
     /// The answer. The view names the nodes that hold copies.
     pub(super) fn into_response(self, view: Option<&View>) -> Response {
-        let stored = (!self.stored.is_empty()).then(|| StoredJson::of(&self.stored, view));
+        let About { stored, write_id, token } = *self.about;
+        let stored = (!stored.is_empty()).then(|| StoredJson::of(&stored, view));
+        let write_id = write_id.map(|id| id.to_string());
         let error = ErrorJson {
             code: self.code.as_str(),
             message: &self.message,
             retryable: self.code.is_retryable(),
             stored,
-            write_id: self.write_id.map(|id| id.to_string()),
+            write_id: write_id.as_deref(),
         };
         let mut response = json(self.code.status(), &Wrapped { error });
         let headers = response.headers_mut();
-        if let Some(write_id) = self.write_id {
-            headers.insert(super::parameters::WRITE_ID, header_of(write_id.to_string()));
+        if let Some(write_id) = write_id {
+            headers.insert(super::parameters::WRITE_ID, header_of(write_id));
         }
-        token_header(headers, &self.token);
+        token_header(headers, &token);
         match self.code {
             Code::Failed(FailureCode::Overloaded) => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
@@ -170,7 +182,9 @@ impl Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        Self { stored: failure.stored, ..Self::failed(failure.code, failure.message) }
+        let mut refusal = Self::failed(failure.code, failure.message);
+        refusal.about.stored = failure.stored;
+        refusal
     }
 }
 
@@ -187,5 +201,5 @@ struct ErrorJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stored: Option<StoredJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    write_id: Option<String>,
+    write_id: Option<&'a str>,
 }

@@ -31,7 +31,10 @@ const CHALLENGE_WRONG: &str = "Bearer realm=\"quorate\", error=\"invalid_token\"
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// Missing, or not ours to read.
-    #[error("cannot read the token file {}: {source}; make one with `(umask 077; openssl rand -hex 32 > {0})`", path.display())]
+    #[error(
+        "cannot read the token file {0}: {source}; make one with `(umask 077; openssl rand -hex 32 > {0})`",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -81,8 +84,8 @@ impl Token {
         // Room for a line end of two characters, and for one too many.
         file.take(TOKEN_CHARACTERS_MAX as u64 + 3).read_to_end(&mut text).map_err(unreadable)?;
         let token = text.trim_ascii();
-        let fine = (TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX).contains(&token.len());
-        if !fine || !token.iter().all(u8::is_ascii_graphic) {
+        let long_enough = (TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX).contains(&token.len());
+        if !long_enough || !token.iter().all(u8::is_ascii_graphic) {
             return Err(TokenError::Text { path: path.to_owned() });
         }
         Ok(Self(token.to_vec()))

@@ -44,21 +44,18 @@ impl Call {
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         let has = |name: &str| self.headers.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
-        for (name, value) in [("Host", "localhost"), ("Connection", "close")] {
-            if !has(name) {
-                text += &format!("{name}: {value}\r\n");
+        let body = self.body.as_deref().unwrap_or_default();
+        let length = body.len().to_string();
+        let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.target)];
+        let ours = [("Host", "localhost"), ("Connection", "close"), ("Content-Length", length.as_str())];
+        for (name, value) in ours.into_iter().filter(|(name, _)| !has(name)) {
+            if name != "Content-Length" || (self.body.is_some() && !has("Transfer-Encoding")) {
+                lines.push(format!("{name}: {value}"));
             }
         }
-        for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        let body = self.body.as_deref().unwrap_or_default();
-        if self.body.is_some() && !has("Content-Length") && !has("Transfer-Encoding") {
-            text += &format!("Content-Length: {}\r\n", body.len());
-        }
-        text += "\r\n";
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        let text = lines.join("\r\n") + "\r\n\r\n";
         [text.as_bytes(), body].concat()
     }
 

@@ -138,59 +138,60 @@ impl FakeDoor {
                 Quorum::new(3, or(request.r), 2).map_err(|error| bad(error.to_string()))?;
                 let item = state.items.get(&request.address).cloned().unwrap_or_default();
                 let shown = item.show();
-                let token = match item.is_empty() {
-                    true => Bytes::new(),
-                    false => shown.context.to_token(&request.address, &view.token_keys),
+                let token = if item.is_empty() {
+                    Bytes::new()
+                } else {
+                    shown.context.to_token(&request.address, &view.token_keys)
                 };
                 GetReply { token, versions: shown.live }.encode(&mut out);
                 Kind::GetReply
             }
             Kind::Put => {
                 let request = PutRequest::decode(body).map_err(|error| bad(error.to_string()))?;
-                self.put(&mut state, view, &request, budget)?.encode(&mut out);
+                put(&mut state, view, &request, budget)?.encode(&mut out);
                 Kind::PutReply
             }
             other => return Err(Failure::new(FailureCode::Unsupported, format!("{other:?}"))),
         };
         Ok(Frame::new(Header::new(reply, 0, 0, view.layout.id()), out.into()))
     }
+}
 
-    fn put(&self, state: &mut State, view: &View, request: &PutRequest, budget: Duration) -> Result<PutReply, Failure> {
-        let bad = |text: String| Failure::new(FailureCode::BadInput, text);
-        let (quorum, strictness, want) = (request.w, request.strictness, Some(request.want));
-        state.asked.push(Asked { quorum, strictness, want, budget });
-        let w = if request.w == 0 { 2 } else { request.w };
-        Quorum::new(3, 2, w).map_err(|error| bad(error.to_string()))?;
-        let tombstone = request.want != Want::Value;
-        assert_eq!(request.checksum, checksum(&request.address, request.write_id, tombstone, &request.value));
-        state.minted += 1;
-        let dot = Dot::new(ACTOR, state.minted);
-        let item = state.items.entry(request.address.clone()).or_default();
-        let seen = match (request.want, request.token.is_empty()) {
-            (Want::DeleteSeen, _) => Context::of(item),
-            (_, true) => Context::default(),
-            (_, false) => Context::from_token(&request.token, &request.address, &view.token_keys)
-                .map_err(|error| bad(error.to_string()))?,
-        };
-        let version = Version {
-            dot,
-            hlc: Hlc::ZERO.tick(NOW),
-            write_id: request.write_id,
-            tombstone,
-            expires_at: 0,
-            checksum: request.checksum,
-            value: request.value.clone(),
-        };
-        item.put(&seen, version, ConflictPolicy::Siblings);
-        let copy = |number: u8| StoredCopy { node: node(u128::from(number)), primary: true, fsynced: number == 1 };
-        Ok(PutReply {
-            dot,
-            write_id: request.write_id,
-            versions: u16::try_from(item.show().live.len()).unwrap(),
-            token: seen.after_write(dot, item).to_token(&request.address, &view.token_keys),
-            stored: Stored { copies: (1..=w).map(copy).collect() },
-        })
-    }
+fn put(state: &mut State, view: &View, request: &PutRequest, budget: Duration) -> Result<PutReply, Failure> {
+    let bad = |text: String| Failure::new(FailureCode::BadInput, text);
+    let (quorum, strictness, want) = (request.w, request.strictness, Some(request.want));
+    state.asked.push(Asked { quorum, strictness, want, budget });
+    let w = if request.w == 0 { 2 } else { request.w };
+    Quorum::new(3, 2, w).map_err(|error| bad(error.to_string()))?;
+    let tombstone = request.want != Want::Value;
+    assert_eq!(request.checksum, checksum(&request.address, request.write_id, tombstone, &request.value));
+    state.minted += 1;
+    let dot = Dot::new(ACTOR, state.minted);
+    let item = state.items.entry(request.address.clone()).or_default();
+    let seen = match (request.want, request.token.is_empty()) {
+        (Want::DeleteSeen, _) => Context::of(item),
+        (_, true) => Context::default(),
+        (_, false) => Context::from_token(&request.token, &request.address, &view.token_keys)
+            .map_err(|error| bad(error.to_string()))?,
+    };
+    let version = Version {
+        dot,
+        hlc: Hlc::ZERO.tick(NOW),
+        write_id: request.write_id,
+        tombstone,
+        expires_at: 0,
+        checksum: request.checksum,
+        value: request.value.clone(),
+    };
+    item.put(&seen, version, ConflictPolicy::Siblings);
+    let copy = |number: u8| StoredCopy { node: node(u128::from(number)), primary: true, fsynced: number == 1 };
+    Ok(PutReply {
+        dot,
+        write_id: request.write_id,
+        versions: u16::try_from(item.show().live.len()).unwrap(),
+        token: seen.after_write(dot, item).to_token(&request.address, &view.token_keys),
+        stored: Stored { copies: (1..=w).map(copy).collect() },
+    })
 }
 
 impl Door for FakeDoor {

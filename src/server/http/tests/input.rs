@@ -129,7 +129,7 @@ fn value_over_the_limit_is_refused_announced_or_not() {
     let mut chunks = Vec::new();
     for _ in 0..40 {
         chunks.extend_from_slice(b"10000\r\n");
-        chunks.extend_from_slice(&[7; 0x10000]);
+        chunks.resize(chunks.len() + 0x10000, 7);
         chunks.extend_from_slice(b"\r\n");
     }
     let chunked = call("PUT", "/v1/kv/t/k").header("Transfer-Encoding", "chunked");

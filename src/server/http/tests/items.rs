@@ -270,10 +270,11 @@ proptest! {
         all in any::<bool>(),
     ) {
         let address = Address::new(table.clone().into(), key.clone().into(), sort.clone().into()).unwrap();
-        let mut path = format!("/v1/kv/{}/{}", encoded(table.as_bytes(), all), encoded(&key, all));
+        let mut parts = vec!["/v1/kv".to_owned(), encoded(table.as_bytes(), all), encoded(&key, all)];
         if !sort.is_empty() || all {
-            path += &format!("/{}", encoded(&sort, all));
+            parts.push(encoded(&sort, all));
         }
+        let path = parts.join("/");
         prop_assert!(path.parse::<axum::http::Uri>().is_ok(), "{}", path);
         prop_assert_eq!(address_of(&path).unwrap(), address);
     }
