@@ -29,11 +29,8 @@ pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     let (name, listen, http) = (config.name.clone(), config.listen, config.http.listen);
     let options = NodeOptions { config, open_http: false, accept_loss: args.accept_loss };
     let ready = |node: &Node| {
-        let state = if node.is_member() {
-            "member"
-        } else {
-            "waits for `quorate cluster create` with an admin certificate"
-        };
+        let state =
+            if node.is_member() { "member" } else { "waits for `quorate cluster create` with an admin certificate" };
         say(&format!("{name} ({}) listens on {listen}/udp, http on {http}: {state}", node.id()));
     };
     crate::server::run::run(options, ready).with_context(|| format!("node of {}", args.config.display()))?;

@@ -155,8 +155,9 @@ impl Node {
 
     /// Tells it to stop: no new requests, finish what is under way.
     pub fn stop(&self) {
-        // Nobody listens any more when it has ended already.
-        drop(self.stop.send(true));
+        if self.stop.send(true).is_err() {
+            tracing::debug!("the node has ended already");
+        }
     }
 
     /// Whether it has ended, by itself or because it was told to.
@@ -296,10 +297,11 @@ impl Control {
             true => http::DoorConfig::open_loopback(config.http.listen, config.request_timeout),
             false => http::DoorConfig::of(&config.http, config.request_timeout, &tls),
         };
-        let server = http::bind(config).await?;
+        let server = http::bind(&config)?;
         self.http = Some(tokio::spawn(async move {
-            if let Err(error) = http::serve(server, door, stopped).await {
-                tracing::error!(%error, "the HTTP door has closed");
+            match server.serve(door, stopped).await {
+                Ok(cut_off) => tracing::debug!(cut_off, "the HTTP door is closed"),
+                Err(error) => tracing::error!(%error, "the HTTP door has closed by itself"),
             }
         }));
         if let Some(creation) = self.creation.clone() {
@@ -354,7 +356,9 @@ impl Control {
                 if remembered != disk {
                     tracing::error!(%node, %disk, %remembered, "a member came back with another disk");
                 }
-                drop(tell.send(Vouched { disk: remembered }));
+                if tell.send(Vouched { disk: remembered }).is_err() {
+                    tracing::debug!(%node, "the asker is gone");
+                }
             }
             Order::Vouched(by, disk) => {
                 if let Some(verification) = self.vouches.note(&self.shared, by, disk) {

@@ -1,0 +1,281 @@
+//! Fuzz targets, one per frame family, on stable Rust: valid messages are mutated and decoded.
+//!
+//! A coverage-guided fuzzer needs a nightly compiler; this one needs none, so it runs in every `make test`. Each target
+//! starts from valid messages and damages them: bits, bytes, lengths, cuts, repeats, splices of two. A finding prints the
+//! seed and the bytes. `QUORATE_FUZZ_SEED` and `QUORATE_FUZZ_ROUNDS` repeat or lengthen a run:
+//!
+//! ```text
+//!   QUORATE_FUZZ_ROUNDS=50000000 cargo nextest run --release --test fuzz
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use quorate::protocol::replica::{ItemKey, PartitionClock};
+use quorate::protocol::ring::{KeyHash, Layout, LayoutId, Member, Parameters, Roster};
+use quorate::protocol::types::{
+    ActorId, Address, BootGeneration, ClusterId, DiskId, Hlc, NodeId, PartitionId, Strictness, WriteId,
+};
+use quorate::protocol::version::{
+    ConflictPolicy, Context, Dot, Siblings, Summary, TokenKey, TokenKeys, Version, checksum,
+};
+use quorate::protocol::wire::{
+    Creation, Failure, FailureCode, Frame, FrameDecoder, GetReply, GetRequest, Header, Hello, Kind, MergeReply,
+    MergeRequest, NodeState, NodeStatus, PutReply, PutRequest, ReadReply, ReadRequest, ReadResult, ScanReply,
+    ScanRequest, Stored, StoredCopy, TableRecord, ViewReply, Vouched, Want, decode_control, encode_control,
+};
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// Rounds of one target in `make test`: about a second on one core.
+const ROUNDS: u64 = 1_000_000;
+/// No mutation makes a message longer than this.
+const BYTES_MAX: usize = 4096;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Mutates the corpus and hands every result to the target, which must not panic.
+fn fuzz(corpus: &[Vec<u8>], target: impl Fn(&Bytes)) {
+    let seed = number("QUORATE_FUZZ_SEED", 1);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    for valid in corpus {
+        target(&Bytes::from(valid.clone()));
+    }
+    for round in 0..number("QUORATE_FUZZ_ROUNDS", ROUNDS) {
+        let mut bytes = corpus[below(&mut rng, corpus.len())].clone();
+        for _ in 0..=below(&mut rng, 4) {
+            mutate(&mut rng, &mut bytes, corpus);
+        }
+        bytes.truncate(BYTES_MAX);
+        let bytes = Bytes::from(bytes);
+        let outcome = catch_unwind(AssertUnwindSafe(|| target(&bytes)));
+        assert!(outcome.is_ok(), "seed {seed}, round {round}: a panic on {}", bytes.escape_ascii());
+    }
+}
+
+fn below(rng: &mut Xoshiro256PlusPlus, bound: usize) -> usize {
+    usize::try_from(rng.next_u64() % bound.max(1) as u64).expect("below a usize")
+}
+
+fn mutate(rng: &mut Xoshiro256PlusPlus, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+    let at = below(rng, bytes.len());
+    let interesting = [0, 1, 0x7f, 0x80, 0xfe, 0xff];
+    match below(rng, 7) {
+        _ if bytes.is_empty() => bytes.push(rng.next_u64() as u8),
+        0 => bytes[at] ^= 1 << below(rng, 8),
+        1 => bytes[at] = interesting[below(rng, interesting.len())],
+        2 => bytes[at] = rng.next_u64() as u8,
+        3 => bytes.truncate(at),
+        4 => bytes.insert(at, interesting[below(rng, interesting.len())]),
+        5 => {
+            let end = (at + 1 + below(rng, 16)).min(bytes.len());
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(at..at, piece);
+        }
+        _ => {
+            let other = &corpus[below(rng, corpus.len())];
+            let from = below(rng, other.len());
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[from..]);
+        }
+    }
+}
+
+fn address() -> Address {
+    Address::new(Bytes::from_static(b"t"), Bytes::from_static(b"key\0\xff"), Bytes::from_static(b"s\0")).unwrap()
+}
+
+fn dot(actor: u64, counter: u64) -> Dot {
+    Dot::new(ActorId::new(actor), counter)
+}
+
+fn item() -> Siblings {
+    let mut item = Siblings::default();
+    for n in 1..4 {
+        let (write_id, value) = (WriteId::new(n), Bytes::from_static(b"value"));
+        let checksum = checksum(&address(), write_id, false, &value);
+        let dot = dot(7, u64::try_from(n).unwrap());
+        let seen = if n == 2 { Context::of(&item) } else { Context::default() };
+        let version = Version { dot, hlc: Hlc::ZERO, write_id, tombstone: false, expires_at: 0, checksum, value };
+        item.put(&seen, version, ConflictPolicy::Siblings);
+    }
+    item
+}
+
+macro_rules! body {
+    ($message:expr) => {{
+        let mut out = Vec::new();
+        $message.encode(&mut out);
+        out
+    }};
+}
+
+fn keys() -> TokenKeys {
+    TokenKeys { current: TokenKey::new(1, [3; 16]), previous: None }
+}
+
+fn token() -> Bytes {
+    Context::of(&item()).to_token(&address(), &keys())
+}
+
+fn put() -> PutRequest {
+    PutRequest {
+        address: address(),
+        write_id: WriteId::new(1),
+        want: Want::Value,
+        w: 2,
+        strictness: Strictness::Strict,
+        token: token(),
+        checksum: 5,
+        value: Bytes::from_static(b"v"),
+    }
+}
+
+fn stored() -> Stored {
+    Stored { copies: vec![StoredCopy { node: NodeId::new(4), primary: true, fsynced: true }; 3] }
+}
+
+fn creation() -> Creation {
+    let member = |n: u16| Member {
+        id: NodeId::new(u128::from(n)),
+        name: format!("n{n}"),
+        zone: "z".to_owned(),
+        weight: 1,
+        address: ([127, 0, 0, 1], 7000 + n).into(),
+    };
+    let roster = Roster::new((1..4).map(member).collect()).unwrap();
+    let parameters = Parameters { partitions: 8, replicas: 3, hash_seed: 1 };
+    let layout = Layout::first(&roster, parameters).unwrap().id();
+    let tables = vec![TableRecord { name: "latest".to_owned(), policy: ConflictPolicy::LastWriterWins }];
+    Creation { cluster: ClusterId::new(1), roster, parameters, layout, token_keys: keys(), tables }
+}
+
+#[test]
+fn frames() {
+    let header = Header::new(Kind::Put, 9, 100, LayoutId::new(1, 2));
+    let one = Frame::new(header, body!(put()).into()).to_bytes().to_vec();
+    let two = [one.clone(), Frame::new(header.as_forwarded(), Bytes::new()).to_bytes().to_vec()].concat();
+    fuzz(&[one, two], |bytes| {
+        let mut decoder = FrameDecoder::new(BYTES_MAX);
+        for chunk in bytes.chunks(100) {
+            decoder.extend(chunk);
+            while let Ok(Some(frame)) = decoder.next_frame() {
+                assert!(frame.body.len() <= BYTES_MAX);
+            }
+        }
+    });
+}
+
+#[test]
+fn client_requests() {
+    let get = GetRequest { address: address(), r: 2, strictness: Strictness::Sloppy };
+    let scan = ScanRequest {
+        partition: PartitionId::new(3),
+        limit: 9,
+        table: Bytes::from_static(b"t"),
+        after: ItemKey::new(&address(), KeyHash::from_bits(5)).as_bytes().clone(),
+    };
+    fuzz(&[body!(put()), body!(get), body!(scan)], |bytes| {
+        if let Ok(put) = PutRequest::decode(bytes.clone()) {
+            assert_eq!(body!(put).len(), bytes.len());
+            drop(Context::from_token(&put.token, &put.address, &keys()));
+        }
+        drop(GetRequest::decode(bytes.clone()));
+        drop(ScanRequest::decode(bytes.clone()));
+    });
+}
+
+#[test]
+fn client_replies() {
+    let got = GetReply { token: token(), versions: item().show().live };
+    let put = PutReply { dot: dot(1, 2), write_id: WriteId::new(3), versions: 1, token: token(), stored: stored() };
+    let page = ScanReply { more: true, keys: vec![Bytes::from_static(b"k"); 4] };
+    fuzz(&[body!(got), body!(put), body!(page)], |bytes| {
+        drop(GetReply::decode(bytes.clone()));
+        drop(PutReply::decode(bytes.clone()));
+        drop(ScanReply::decode(bytes.clone()));
+    });
+}
+
+#[test]
+fn replication() {
+    let merge = MergeRequest { address: address(), record: item().to_record() };
+    let read = ReadRequest { address: address() };
+    let found = ReadReply { result: ReadResult::Found(item().to_record()), unverified: true };
+    fuzz(&[body!(merge), body!(read), body!(found), vec![1]], |bytes| {
+        if let Ok(merge) = MergeRequest::decode(bytes.clone()) {
+            drop(quorate::protocol::replica::open_copy(&merge.address, &merge.record));
+        }
+        drop(ReadRequest::decode(bytes.clone()));
+        drop(ReadReply::decode(bytes.clone()));
+        drop(MergeReply::decode(bytes.clone()));
+    });
+}
+
+#[test]
+fn records_tokens_and_keys() {
+    let mut clock = PartitionClock::default();
+    for n in [1, 2, 5, 9] {
+        clock.add(dot(3, n));
+    }
+    let key = ItemKey::new(&address(), KeyHash::from_bits(5)).as_bytes().to_vec();
+    fuzz(&[item().to_record().to_vec(), token().to_vec(), key, clock.to_record(4).to_vec()], |bytes| {
+        if let Ok(item) = Siblings::decode(bytes) {
+            assert_eq!(item.to_record(), bytes, "an accepted record is canonical");
+        }
+        drop(Summary::decode(bytes));
+        drop(Context::from_token(bytes, &address(), &keys()));
+        drop(PartitionClock::from_record(bytes));
+        if let Some(key) = ItemKey::from_bytes(bytes.clone()) {
+            assert!(key.parts().is_some());
+        }
+    });
+}
+
+#[test]
+fn control() {
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        cluster: Some(ClusterId::new(1)),
+        node: Some(NodeId::new(2)),
+        generation: BootGeneration::new(3),
+        disk: DiskId::new(4),
+        shard_ports: vec![7001, 7002],
+        layouts: vec![LayoutId::new(1, 2)],
+        features: 0,
+    };
+    let creation = creation();
+    let view = ViewReply {
+        cluster: creation.cluster,
+        roster: creation.roster.clone(),
+        parameters: creation.parameters,
+        layout: creation.layout,
+        read_quorum: 2,
+        write_quorum: 2,
+    };
+    let failure = Failure { stored: stored().copies, ..Failure::new(FailureCode::QuorumNotMet, "1 of 2") };
+    let state = NodeState { node: NodeId::new(1), name: "n1".to_owned(), creation: Some(creation.clone()) };
+    let corpus = [
+        encode_control(&hello).to_vec(),
+        encode_control(&creation).to_vec(),
+        encode_control(&view).to_vec(),
+        encode_control(&failure).to_vec(),
+        encode_control(&state).to_vec(),
+        encode_control(&Vouched { disk: DiskId::new(9) }).to_vec(),
+    ];
+    fuzz(&corpus, |bytes| {
+        drop(decode_control::<Hello>(bytes, "hello"));
+        drop(decode_control::<Failure>(bytes, "error"));
+        drop(decode_control::<NodeState>(bytes, "state"));
+        drop(decode_control::<NodeStatus>(bytes, "status"));
+        drop(decode_control::<Vouched>(bytes, "vouched"));
+        drop(decode_control::<ViewReply>(bytes, "view"));
+        // A creation that decodes is checked by computing its layout: hostile parameters must not cost the node its life.
+        if let Ok(creation) = decode_control::<Creation>(bytes, "create") {
+            drop(Layout::verified(&creation.roster, creation.parameters, creation.layout));
+        }
+    });
+}
