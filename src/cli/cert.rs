@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use crate::pki::authority::{
     AUTHORITY_LIFETIME, Authority, CERTIFICATE_FILE, KEY_FILE, LEAF_LIFETIME, random_cluster, random_node,
 };
-use crate::pki::{Moment, Role};
+use crate::pki::{Leaf, Moment, Role};
 use crate::protocol::types::{ClusterId, NodeId};
 
 /// Most days of validity, 100 years: beyond it the number is a slip.
@@ -46,6 +46,10 @@ enum CertWhat {
         /// Id of the node, 32 hexadecimal digits; random when not given. Give it when renewing.
         #[arg(long, value_name = "HEX")]
         id: Option<NodeId>,
+        /// A DNS name or IP address under which programs reach the node's HTTP door over TLS; may be repeated. The
+        /// cluster itself does not look at it.
+        #[arg(long = "host", value_name = "HOST")]
+        hosts: Vec<String>,
         #[command(flatten)]
         lifetime: Lifetime,
     },
@@ -99,22 +103,25 @@ fn make(args: CertArgs, now: Moment) -> anyhow::Result<String> {
     let dir = args.dir;
     match args.what {
         CertWhat::Ca { cluster, lifetime } => make_authority(&dir, cluster, lifetime.or(AUTHORITY_LIFETIME), now),
-        CertWhat::Node { name, id, lifetime } => {
+        CertWhat::Node { name, id, hosts, lifetime } => {
             let id = id.map_or_else(random_node, Ok)?;
             let files = format!("{name}.crt, {name}.key and {CERTIFICATE_FILE}");
             let next = format!(
                 "bring {files} to the node and name them under [tls] in its server.toml\n      \
-                 to renew later, in another directory with this authority: quorate cert node {name} --id {id}"
+                 to renew later: move both files away, then quorate cert node {name} --id {id}{}",
+                dir_option(&dir),
             );
-            issue(&dir, &name, Role::Node(id), lifetime.or(LEAF_LIFETIME), now, &next)
+            let authority = authority(&dir)?;
+            let leaf = authority.issue_for_hosts(&name, Role::Node(id), &hosts, lifetime.or(LEAF_LIFETIME), now)?;
+            write(&leaf, &dir, &name, &next)
         }
         CertWhat::Client { name, lifetime } => {
-            let role = Role::client(&name)?;
-            issue(&dir, &name, role, lifetime.or(LEAF_LIFETIME), now, &profile_step(&name))
+            let leaf = authority(&dir)?.issue(&name, Role::client(&name)?, lifetime.or(LEAF_LIFETIME), now)?;
+            write(&leaf, &dir, &name, &profile_step(&name))
         }
         CertWhat::Admin { name, lifetime } => {
-            let role = Role::admin(&name)?;
-            issue(&dir, &name, role, lifetime.or(LEAF_LIFETIME), now, &profile_step(&name))
+            let leaf = authority(&dir)?.issue(&name, Role::admin(&name)?, lifetime.or(LEAF_LIFETIME), now)?;
+            write(&leaf, &dir, &name, &profile_step(&name))
         }
     }
 }
@@ -135,10 +142,12 @@ fn make_authority(dir: &Path, cluster: Option<ClusterId>, lifetime: Duration, no
     ))
 }
 
-fn issue(dir: &Path, name: &str, role: Role, lifetime: Duration, now: Moment, next: &str) -> anyhow::Result<String> {
-    let authority = Authority::load(dir)
-        .with_context(|| format!("there is no usable authority in {}; `quorate cert ca` makes one", dir.display()))?;
-    let leaf = authority.issue(name, role, lifetime, now)?;
+fn authority(dir: &Path) -> anyhow::Result<Authority> {
+    Authority::load(dir)
+        .with_context(|| format!("there is no usable authority in {}; `quorate cert ca` makes one", dir.display()))
+}
+
+fn write(leaf: &Leaf, dir: &Path, name: &str, next: &str) -> anyhow::Result<String> {
     let files = leaf.write(dir, name)?;
     Ok(format!(
         "made the certificate of {}\n\

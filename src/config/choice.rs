@@ -1,14 +1,19 @@
 //! The nearest of a few known words to a mistyped one.
 
-/// From here on two words are near: `durabilty` and `durability` have 0.98, `listen` and `shards` 0.44.
+/// From here on (Jaro-Winkler, 0 to 1) two words are near.
 const NEAR: f64 = 0.8;
+
+/// Shorter words differ in one letter too easily: `os` is not a mistyped `off`.
+const SLIP_LETTERS_MIN: usize = 3;
 
 /// The known word that was probably meant.
 pub(super) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Jaro-Winkler scores two swapped letters of a short word low: one slip is always near.
+    let slip = |word: &str| found.len() >= SLIP_LETTERS_MIN && strsim::osa_distance(found, word) == 1;
     known
         .into_iter()
         .map(|word| (strsim::jaro_winkler(found, word), word))
-        .filter(|(score, _)| *score >= NEAR)
+        .filter(|(score, word)| *score >= NEAR || slip(word))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
 }
@@ -32,5 +37,7 @@ mod tests {
         assert_eq!(nearest("durabilty", known), Some("durability"));
         assert_eq!(nearest("datadir", known), Some("data_dir"));
         assert_eq!(nearest("zookeeper", known), None);
+        assert_eq!(nearest("tsl", ["off", "tls"]), Some("tls"));
+        assert_eq!(nearest("x", ["off", "os"]), None);
     }
 }

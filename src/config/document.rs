@@ -1,7 +1,8 @@
 //! A TOML file, and errors that point into it.
 //!
-//! serde knows the place of a mistake as a range of bytes and says what it expected in Rust's words. [`Document`] turns
-//! both into what a person sees in an editor: line, field (with its sections, `http.data.mode`), the text that stands there.
+//! serde knows the place of a mistake as a range of bytes and says what it expected in Rust's words. `Document` turns
+//! both into what a person sees in an editor: line, field (with its sections, `http.data.mode`), the text that stands
+//! there.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -250,6 +251,9 @@ fn field_hint(field: &str, known: &[String]) -> String {
 
 /// Rust's names of types, as people call them.
 fn plain_words(message: &str) -> String {
+    if let Some((found, _)) = message.split_once(", expected struct ") {
+        return format!("{found}, expected a section with fields of its own");
+    }
     message.replace("expected i64", "expected a whole number").replace("expected a sequence", "expected a list [..]")
 }
 

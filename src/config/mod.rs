@@ -7,8 +7,8 @@
 //! file                     line field   found limit and way out
 //! ```
 //!
-//! so that nobody has to guess which of two similar lines was meant. A field that would have no effect beside the others
-//! is refused too: a bearer token file beside `mode = "off"` is a mistake, not a preference.
+//! so that nobody has to guess which of two similar lines was meant. A field that would have no effect beside the
+//! others is refused too: a bearer token file beside `mode = "off"` is a mistake, not a preference.
 
 mod choice;
 pub mod document;

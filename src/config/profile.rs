@@ -35,8 +35,8 @@ pub const NODES_MAX: usize = 64;
 /// How to reach a cluster, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// `nodes`: control addresses of some nodes, 1 to 64. No default. One that answers is enough; more survive more failures
-    /// at the start.
+    /// `nodes`: control addresses of some nodes, 1 to 64. No default. One that answers is enough; more survive more
+    /// failures at the start.
     pub nodes: Vec<SocketAddr>,
     /// `certificate`, `key`, `ca`: who this client is. No defaults.
     pub tls: TlsFiles,
@@ -140,8 +140,8 @@ impl Profile {
         })
     }
 
-    /// Writes the profile, replacing an older one as a whole. Paths below the file's directory are written relative to it,
-    /// so that the directory can be moved.
+    /// Writes the profile, replacing an older one as a whole. Paths below the file's directory are written relative to
+    /// it, so that the directory can be moved.
     ///
     /// # Errors
     /// [`ConfigError::Unwritable`].

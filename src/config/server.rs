@@ -11,8 +11,8 @@
 //! ca = "ca.crt"
 //! ```
 //!
-//! is a whole configuration: everything else has a default. Relative paths are relative to the file. What a cluster must
-//! agree on (partitions, replicas, tables) is not here: it is in the layout, changed by an administrator.
+//! is a whole configuration: everything else has a default. Relative paths are relative to the file. What a cluster
+//! must agree on (partitions, replicas, tables) is not here: it is in the layout, changed by an administrator.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -49,28 +49,29 @@ pub struct ServerConfig {
     /// `data_dir`: where the node keeps all that it knows. No default. One directory is one node's: never share or copy
     /// it. A path on a slow disk costs latency on every `sync` write.
     pub data_dir: PathBuf,
-    /// `listen`: address of the control endpoint (UDP). No default, never port 0. Shard i listens on port + 1 + i of the
-    /// same address, so a node takes `1 + shards` ports in a row.
+    /// `listen`: address of the control endpoint (UDP). No default, never port 0. Shard i listens on port + 1 + i of
+    /// the same address, so a node takes `1 + shards` ports in a row.
     pub listen: SocketAddr,
-    /// `advertise`: the address under which peers reach `listen`. Default: `listen`. Needed when `listen` is 0.0.0.0 or
-    /// [::], or behind address translation that keeps ports in a row.
+    /// `advertise`: the address under which peers reach `listen`. Default: `listen`. Needed when `listen` is `0.0.0.0`
+    /// or `[::]`, or behind address translation that keeps ports in a row.
     pub advertise: SocketAddr,
     /// `shards`: threads that own partitions, 1 to 64. Default 1. More use more cores, and cost a socket, its 8 MiB of
     /// buffers and a connection to each peer's shards; more than cores costs latency.
     pub shards: u16,
     /// `durability` and `interval`: what an acknowledged write has survived. Default `"sync"`.
     pub durability: Durability,
-    /// `value_bytes_max`: largest value that a client may put: bytes, or a text such as `"4 MiB"`. Default 1 MiB, limit 8 MiB. More
-    /// lets a single request hold a lane and memory for longer, so the latency of small requests grows.
+    /// `value_bytes_max`: largest value that a client may put: bytes, or a text such as `"4 MiB"`. Default 1 MiB, limit
+    /// 8 MiB. More lets a single request hold a lane and memory for longer, so the latency of small requests grows.
     pub value_bytes_max: usize,
-    /// `read_quorum`: replicas that answer a read which names no number itself. Default 2. 1 is faster and may miss the newest
-    /// write; all of them makes a read fail when one node is away.
+    /// `read_quorum`: replicas that answer a read which names no number itself. Default 2. 1 is faster and may miss the
+    /// newest write; all of them makes a read fail when one node is away.
     pub read_quorum: u8,
-    /// `write_quorum`: copies that a write needs when it names no number itself. Default 2. Fewer survive fewer failures; all of
-    /// them makes a write wait for the slowest node. `read_quorum + write_quorum > N` makes a read see the write.
+    /// `write_quorum`: copies that a write needs when it names no number itself. Default 2. Fewer survive fewer
+    /// failures; all of them makes a write wait for the slowest node. `read_quorum + write_quorum > N` makes a read see
+    /// the write.
     pub write_quorum: u8,
-    /// `request_timeout`: time for a request which names none itself, `"1ms"` to `"60s"`. Default `"2s"`. Shorter fails sooner when
-    /// a node is slow; longer keeps more requests in memory meanwhile.
+    /// `request_timeout`: time for a request which names none itself, `"1ms"` to `"60s"`. Default `"2s"`. Shorter fails
+    /// sooner when a node is slow; longer keeps more requests in memory meanwhile.
     pub request_timeout: Duration,
     /// `[tls]`: who this node is.
     pub tls: TlsFiles,
@@ -85,10 +86,11 @@ pub struct ServerConfig {
 /// What an acknowledged write has survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// `"sync"`: an fsync, shared by all writes of that moment. Survives power loss. Costs the disk's fsync time per write.
+    /// `"sync"`: an fsync, shared by all writes of that moment. Survives power loss. Costs the disk's fsync time per
+    /// write.
     Sync,
-    /// `"interval"`: an fsync every `interval` (`"1ms"` to `"10s"`, default `"100ms"`). Power loss on all replicas at once loses what
-    /// this replica acknowledged since the last one. Longer costs less disk work and may lose more.
+    /// `"interval"`: an fsync every `interval` (`"1ms"` to `"10s"`, default `"100ms"`). Power loss on all replicas at
+    /// once loses what this replica acknowledged since the last one. Longer costs less disk work and may lose more.
     Interval(Duration),
     /// `"os"`: the operating system's memory. Survives the end of the process, not of the machine. Costs nothing.
     Os,
@@ -108,11 +110,12 @@ pub struct TlsFiles {
 /// `[http]`: the HTTP door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `listen`: TCP address of `/metrics`, `/healthz`, `/readyz` and the read-only status. Default `127.0.0.1:7480`. It must be
-    /// loopback, because it asks nobody who they are; only with `[http.data] mode = "tls"` may it be another.
+    /// `listen`: TCP address of `/metrics`, `/healthz`, `/readyz` and the read-only status. Default `127.0.0.1:7480`.
+    /// It must be loopback, because it asks nobody who they are; only with `[http.data] mode = "tls"` may it be
+    /// another.
     pub listen: SocketAddr,
-    /// `hosts`: names beyond `localhost`, `127.0.0.1` and `[::1]` that a request's Host may have, without port. Default none. Each
-    /// one is a name under which a web page could try to reach this door.
+    /// `hosts`: names beyond `localhost`, `127.0.0.1` and `[::1]` that a request's Host may have, without port. Default
+    /// none. Each one is a name under which a web page could try to reach this door.
     pub hosts: Vec<String>,
     /// `[http.data]`: whether items can be read and written over HTTP.
     pub data: HttpData,
@@ -154,20 +157,22 @@ pub enum HttpData {
 /// `[storage]`: memory and threads of `RocksDB`, for the whole node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageConfig {
-    /// `block_cache`: memory for blocks that were read, 8 MiB to 1 TiB. Default 256 MiB. More saves reads from the disk; it is
-    /// taken from the operating system's own cache.
+    /// `block_cache`: memory for blocks that were read, 8 MiB to 1 TiB. Default 256 MiB. More saves reads from the
+    /// disk; it is taken from the operating system's own cache.
     pub block_cache: ByteSize,
-    /// `write_buffers`: memory for writes that are not yet in files, 16 MiB to 1 TiB. Default 256 MiB. More means fewer, larger files
-    /// and less rewriting; and a longer replay after an unclean stop.
+    /// `write_buffers`: memory for writes that are not yet in files, 16 MiB to 1 TiB. Default 256 MiB. More means
+    /// fewer, larger files and less rewriting; and a longer replay after an unclean stop.
     pub write_buffers: ByteSize,
-    /// `read_threads`: threads for reads that miss the cache, 1 to 64. Default 2. More overlap more disk reads; each costs a stack.
+    /// `read_threads`: threads for reads that miss the cache, 1 to 64. Default 2. More overlap more disk reads; each
+    /// costs a stack.
     pub read_threads: usize,
 }
 
 /// `[log]`: what is written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogConfig {
-    /// `level`: the least important kind of event that is written. Default `"info"`. `"debug"` costs CPU on every request.
+    /// `level`: the least important kind of event that is written. Default `"info"`. `"debug"` costs CPU on every
+    /// request.
     pub level: LogLevel,
     /// `format`: for people or for machines. Default `"text"`.
     pub format: LogFormat,

@@ -29,6 +29,9 @@ pub const CERTIFICATE_FILE: &str = "ca.crt";
 /// File name of an authority's key.
 pub const KEY_FILE: &str = "ca.key";
 
+/// Longest host name in DNS, bytes.
+const HOST_BYTES_MAX: usize = 253;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// 10 years. Replacing an authority touches every file of a cluster.
 pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3650);
@@ -42,7 +45,10 @@ pub enum AuthorityError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// No certificate in the file belongs to the key.
-    #[error("the key {} does not belong to any certificate in {}; use the pair that `quorate cert ca` made", key.display(), certificate.display())]
+    #[error(
+        "the key {} does not belong to any certificate in {}; use the pair that `quorate cert ca` made",
+        key.display(), certificate.display()
+    )]
     KeyMismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -66,14 +72,18 @@ pub enum AuthorityError {
         source: IdentityError,
     },
     /// The certificate may not sign others.
-    #[error("{} is not an authority's certificate (its basic constraints do not say CA); make one with `quorate cert ca`", path.display())]
+    #[error(
+        "{} is not an authority's certificate (its basic constraints do not say CA); make one with `quorate cert ca`",
+        path.display()
+    )]
     Leaf {
         /// The certificate's file.
         path: PathBuf,
     },
     /// An authority past its last day issues nothing: the leaf would be invalid at once.
     #[error(
-        "the authority of cluster {cluster} expired at {not_after}; make a new one with `quorate cert ca --cluster {cluster}` in another directory and reissue"
+        "the authority of cluster {cluster} expired at {not_after}; make a new one with \
+         `quorate cert ca --cluster {cluster}` in another directory and reissue"
     )]
     Expired {
         /// The cluster.
@@ -81,6 +91,9 @@ pub enum AuthorityError {
         /// The authority's last second.
         not_after: Moment,
     },
+    /// An alternative host that is neither a name nor an address.
+    #[error("{0:?} is no host; use a DNS name such as kv1.example.org or an IP address, without port")]
+    Host(String),
     /// The asked-for name cannot be an identity.
     #[error(transparent)]
     Name(#[from] IdentityError),
@@ -148,8 +161,8 @@ impl Authority {
         pem::write_pair((&certificate, &self.certificate_pem), (&key, &self.issuer.key().serialize_pem()))
     }
 
-    /// Loads `ca.crt` and `ca.key` from a directory. The certificate may be a bundle, as while an authority is replaced:
-    /// the one that belongs to the key is used.
+    /// Loads `ca.crt` and `ca.key` from a directory. The certificate may be a bundle, as while an authority is
+    /// replaced: the one that belongs to the key is used.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
@@ -175,8 +188,25 @@ impl Authority {
     /// its authority when `lifetime` would outlast it.
     ///
     /// # Errors
-    /// [`AuthorityError::Name`] for a name that is no identity, [`AuthorityError::Expired`] for an authority that is over.
+    /// [`AuthorityError::Name`] for a name that is no identity, [`AuthorityError::Expired`] for an authority that is
+    /// over.
     pub fn issue(&self, label: &str, role: Role, lifetime: Duration, now: Moment) -> Result<Leaf, AuthorityError> {
+        self.issue_for_hosts(label, role, &[], lifetime, now)
+    }
+
+    /// As [`Authority::issue`], with DNS names and IP addresses beside the identity. The cluster ignores them; programs
+    /// that reach a node's HTTP door over TLS (curl, a browser) compare them with the URL.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`], and [`AuthorityError::Host`].
+    pub fn issue_for_hosts(
+        &self,
+        label: &str,
+        role: Role,
+        hosts: &[String],
+        lifetime: Duration,
+        now: Moment,
+    ) -> Result<Leaf, AuthorityError> {
         check_name(label)?;
         if let Role::Client(name) | Role::Admin(name) = &role {
             check_name(name)?;
@@ -188,6 +218,9 @@ impl Authority {
         let validity = Validity { not_after: asked.not_after.min(self.validity.not_after), ..asked };
         let identity = Identity { cluster: self.cluster, role };
         let mut params = params(label, identity.to_string(), validity)?;
+        for host in hosts {
+            params.subject_alt_names.push(host_name(host)?);
+        }
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -334,6 +367,21 @@ fn params(label: &str, uri: String, validity: Validity) -> Result<CertificatePar
     params.not_before = epoch + Duration::from_secs(validity.not_before.as_unix());
     params.not_after = epoch + Duration::from_secs(validity.not_after.as_unix());
     Ok(params)
+}
+
+/// A host as a subject alternative name.
+fn host_name(host: &str) -> Result<SanType, AuthorityError> {
+    if let Ok(address) = host.parse() {
+        return Ok(SanType::IpAddress(address));
+    }
+    let label = |label: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+    };
+    if host.len() > HOST_BYTES_MAX || !host.split('.').all(label) {
+        return Err(AuthorityError::Host(host.chars().take(HOST_BYTES_MAX).collect()));
+    }
+    Ok(SanType::DnsName(host.try_into()?))
 }
 
 fn purposes(role: &Role) -> Vec<ExtendedKeyUsagePurpose> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -17,24 +19,51 @@ pub(super) enum Purpose {
     Server,
 }
 
-/// Checks the signatures up to a root, the dates and the purpose.
-pub(super) fn check_chain(
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    roots: &RootCertStore,
-    purpose: Purpose,
-    now: UnixTime,
-) -> Result<(), Error> {
-    match purpose {
-        Purpose::Server => {
-            let leaf = ParsedCertificate::try_from(leaf)?;
-            let algorithms = provider().signature_verification_algorithms.all;
-            rustls::client::verify_server_cert_signed_by_trust_anchor(&leaf, roots, intermediates, now, algorithms)
+/// The roots that a chain must lead to, and what is needed to follow it. Made once, used in every handshake.
+#[derive(Debug)]
+pub(super) struct Chains {
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Chains {
+    /// Chains to these roots.
+    pub(super) fn to(roots: RootCertStore) -> Result<Self, Error> {
+        let (roots, provider) = (Arc::new(roots), provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider).build();
+        let clients = clients.map_err(|e| Error::General(e.to_string()))?;
+        Ok(Self { roots, algorithms, clients })
+    }
+
+    /// Checks the signatures up to a root, the dates and the purpose.
+    pub(super) fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        purpose: Purpose,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        match purpose {
+            Purpose::Client => self.clients.verify_client_cert(leaf, intermediates, now).map(|_| ()),
+            Purpose::Server => rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &ParsedCertificate::try_from(leaf)?,
+                &self.roots,
+                intermediates,
+                now,
+                self.algorithms.all,
+            ),
         }
-        Purpose::Client => {
-            let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider()).build();
-            let verifier = built.map_err(|e| Error::General(e.to_string()))?;
-            verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
-        }
+    }
+
+    /// The roots.
+    pub(super) const fn roots(&self) -> &Arc<RootCertStore> {
+        &self.roots
+    }
+
+    /// How signatures of a handshake are verified.
+    pub(super) const fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.algorithms
     }
 }

@@ -1,12 +1,12 @@
 //! What one process shows to its peers, and whom it believes: chain, key and roots, all checked when loaded.
 //!
 //! A process that starts (or reloads) with credentials that no peer would take is better stopped at once, with the file
-//! and the way out in the error, than found out by its peers. So everything that a peer will check is checked here:
-//! the key's mode and that it belongs to the certificate, the dates, the signature of the authority, the identity and its
+//! and the way out in the error, than found out by its peers. So everything that a peer will check is checked here: the
+//! key's mode and that it belongs to the certificate, the dates, the signature of the authority, the identity and its
 //! trust domain, the purposes that the role needs.
 //!
-//! A `ca` file may hold several authorities of one cluster: while an authority is replaced, trust the new one everywhere,
-//! then reissue the leaves, then drop the old one.
+//! A `ca` file may hold several authorities of one cluster: while an authority is replaced, trust the new one
+//! everywhere, then reissue the leaves, then drop the old one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::authority::{Authority, Leaf};
-use super::chain::{Purpose, check_chain};
+use super::chain::{Chains, Purpose};
 use super::identity::{Identity, IdentityError, Role, cluster_of_authority};
 use super::moment::{Moment, Validity};
 use super::pem::{self, PemError};
@@ -35,14 +35,18 @@ pub struct CredentialFiles {
     pub ca: PathBuf,
 }
 
-/// Why credentials were not loaded. Nothing changed: a process that reloads keeps the old ones. Whose fault: the operator's.
+/// Why credentials were not loaded. Nothing changed: a process that reloads keeps the old ones. Whose fault: the
+/// operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file that is missing, unreadable, empty, damaged or too open.
     #[error(transparent)]
     Pem(#[from] PemError),
     /// Files of two different issues were mixed.
-    #[error("the key {} does not belong to the certificate {}; use the pair that was issued together", key.display(), certificate.display())]
+    #[error(
+        "the key {} does not belong to the certificate {}; use the pair that was issued together",
+        key.display(), certificate.display()
+    )]
     KeyMismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -84,7 +88,10 @@ pub enum CredentialsError {
         second: ClusterId,
     },
     /// Files of two clusters were mixed.
-    #[error("{} is of trust domain {found}, but the authority {} is of {expected}; use the files of one cluster", path.display(), ca.display())]
+    #[error(
+        "{} is of trust domain {found}, but the authority {} is of {expected}; use the files of one cluster",
+        path.display(), ca.display()
+    )]
     TrustDomain {
         /// The certificate's file.
         path: PathBuf,
@@ -96,7 +103,11 @@ pub enum CredentialsError {
         expected: ClusterId,
     },
     /// Its time is over.
-    #[error("{} expired at {not_after}, now is {now}; issue a new one with `quorate cert` (same id, another directory)", path.display())]
+    #[error(
+        "{} expired at {not_after}, now is {now}; move it and its key away and issue new ones with `quorate cert` (a \
+         node's with the same --id)",
+        path.display()
+    )]
     Expired {
         /// The certificate's file.
         path: PathBuf,
@@ -116,7 +127,10 @@ pub enum CredentialsError {
         now: Moment,
     },
     /// The right cluster id, but another authority's signature, or purposes that do not fit the role.
-    #[error("{} is not signed by the authority {} for the role {role}: {reason}; issue it again with that authority", path.display(), ca.display())]
+    #[error(
+        "{} is not signed by the authority {} for the role {role}: {reason}; issue it again with that authority",
+        path.display(), ca.display()
+    )]
     NotSigned {
         /// The certificate's file.
         path: PathBuf,
@@ -133,7 +147,7 @@ pub enum CredentialsError {
 #[derive(Clone)]
 pub struct Credentials {
     key: Arc<CertifiedKey>,
-    roots: Arc<RootCertStore>,
+    chains: Arc<Chains>,
     identity: Identity,
     validity: Validity,
 }
@@ -183,8 +197,13 @@ impl Credentials {
 
     /// The authorities that peers must be signed by.
     #[must_use]
-    pub const fn roots(&self) -> &Arc<RootCertStore> {
-        &self.roots
+    pub fn roots(&self) -> &Arc<RootCertStore> {
+        self.chains.roots()
+    }
+
+    /// The roots, ready to check chains.
+    pub(super) const fn chains(&self) -> &Arc<Chains> {
+        &self.chains
     }
 
     /// Who these credentials say we are.
@@ -234,7 +253,7 @@ fn check(
             PemError::Empty { path: paths.certificate.clone(), what: "certificate", begin: "CERTIFICATE" }.into()
         );
     };
-    let (roots, cluster) = trust(authorities, &paths.ca)?;
+    let (chains, cluster) = trust(authorities, &paths.ca)?;
     let identity_error = |source| CredentialsError::Identity { path: paths.certificate.clone(), source };
     let identity = Identity::from_certificate(leaf).map_err(identity_error)?;
     if identity.cluster != cluster {
@@ -248,20 +267,18 @@ fn check(
     let validity = Validity::of(leaf).map_err(identity_error)?;
     check_dates(validity, &paths.certificate, now)?;
     for purpose in purposes(&identity.role) {
-        check_chain(leaf, intermediates, &roots, *purpose, now.to_unix_time()).map_err(|e| {
-            CredentialsError::NotSigned {
-                path: paths.certificate.clone(),
-                ca: paths.ca.clone(),
-                role: identity.role.clone(),
-                reason: e.to_string(),
-            }
+        chains.check(leaf, intermediates, *purpose, now.to_unix_time()).map_err(|e| CredentialsError::NotSigned {
+            path: paths.certificate.clone(),
+            ca: paths.ca.clone(),
+            role: identity.role.clone(),
+            reason: e.to_string(),
         })?;
     }
-    Ok(Credentials { key: Arc::new(key), roots: Arc::new(roots), identity, validity })
+    Ok(Credentials { key: Arc::new(key), chains: Arc::new(chains), identity, validity })
 }
 
-/// The roots, and the one cluster that they are of.
-fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(RootCertStore, ClusterId), CredentialsError> {
+/// Chains to the roots, and the one cluster that they are of.
+fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(Chains, ClusterId), CredentialsError> {
     let authority_error = |source| CredentialsError::Authority { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
     let mut cluster = None;
@@ -274,10 +291,11 @@ fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(RootCe
         let added = roots.add(authority.clone());
         added.map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
     }
-    match cluster {
-        Some(cluster) => Ok((roots, cluster)),
-        None => Err(PemError::Empty { path: path.to_owned(), what: "certificate", begin: "CERTIFICATE" }.into()),
-    }
+    let Some(cluster) = cluster else {
+        return Err(PemError::Empty { path: path.to_owned(), what: "certificate", begin: "CERTIFICATE" }.into());
+    };
+    let chains = Chains::to(roots).map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
+    Ok((chains, cluster))
 }
 
 fn check_dates(validity: Validity, path: &Path, now: Moment) -> Result<(), CredentialsError> {

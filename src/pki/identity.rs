@@ -109,7 +109,8 @@ pub enum IdentityError {
     Name(String),
     /// An authority's URI has no path, a leaf's has one.
     #[error(
-        "the certificate's URI {0:?} is not spiffe://CLUSTER, so it is not a Quorate authority; use the ca.crt of `quorate cert ca`"
+        "the certificate's URI {0:?} is not spiffe://CLUSTER, so it is not a Quorate authority; \
+         use the ca.crt of `quorate cert ca`"
     )]
     NotAuthority(String),
 }

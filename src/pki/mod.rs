@@ -27,8 +27,8 @@
 //! | [`tls`] | rustls and quinn configurations |
 //!
 //! *Caveats.* Revocation is the roster's business: there are no CRLs. webpki does not look at the dates of a trust
-//! anchor, so an expired authority goes on verifying; because [`authority`] never issues a leaf that outlives it, its last
-//! leaf dies with it.
+//! anchor, so an expired authority goes on verifying; because [`authority`] never issues a leaf that outlives it, its
+//! last leaf dies with it.
 
 pub mod authority;
 mod chain;
@@ -45,5 +45,5 @@ pub use credentials::{CredentialFiles, Credentials, CredentialsError};
 pub use identity::{Identity, IdentityError, Role};
 pub use moment::{Moment, Validity};
 pub use pem::PemError;
-pub use tls::{TlsError, peer_identity};
+pub use tls::{TlsError, chain_identity, peer_identity};
 pub use verifier::{Expected, PeerError};

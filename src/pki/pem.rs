@@ -63,12 +63,16 @@ pub enum PemError {
         mode: u32,
     },
     /// A file is never overwritten: it may be the only copy of a key.
-    #[error("{} exists already and is never overwritten; choose another name or directory, or move it away", path.display())]
+    #[error(
+        "{} exists already and is never overwritten; choose another name or directory, or move it away",
+        path.display()
+    )]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// The disk or the directory refused. A half-written file was removed.
+    /// The disk or the directory refused. A half-written file was removed; when only its name could not be made
+    /// durable, both files are there.
     #[error("cannot write {}: {source}", path.display())]
     Unwritable {
         /// The file or directory.
@@ -139,7 +143,14 @@ pub fn write_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), 
         create_directory(directory)?;
     }
     write_new(key.0, key.1, KEY_MODE)?;
-    write_new(certificate.0, certificate.1, CERTIFICATE_MODE).inspect_err(|_| discard(key.0))
+    write_new(certificate.0, certificate.1, CERTIFICATE_MODE).inspect_err(|_| discard(key.0))?;
+    // The names too: a file without its name is as lost as one without its bytes.
+    for path in [certificate.0, key.0] {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|source| PemError::Unwritable { path: directory.to_owned(), source })?;
+    }
+    Ok(())
 }
 
 fn create_directory(directory: &Path) -> Result<(), PemError> {

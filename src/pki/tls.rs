@@ -6,16 +6,16 @@
 //! |---|---|---|
 //! | version | 1.3 only | nothing else is spoken |
 //! | certificates | on both sides, always | an identity is needed before the first frame |
-//! | cipher suite | AES-128-GCM first, the server's order | half of the encryption cost of AES-256 or `ChaCha20` with AES-NI |
-//! | 0-RTT | off | replayable; on the server it precedes the client's certificate. quinn's own constructors switch it on |
-//! | resumption | off: no session store, no tickets | a resumed session takes over the old identity unverified, past expiry |
+//! | cipher suite | AES-128-GCM first, the server's order | the fewest rounds where the CPU has AES instructions |
+//! | 0-RTT | off | replayable, and before the client's certificate; quinn's constructors switch it on |
+//! | resumption | off: no store, no tickets | a resumed session takes over the old identity, unverified, past expiry |
 //! | key log, SNI | none | secrets stay in the process; names mean nothing |
 //!
 //! A configuration is immutable. To reload certificates build a new one and swap it in (`Endpoint::set_server_config`,
 //! `connect_with`): new connections use it, old ones keep what they have.
 //!
-//! *Caveat.* In TLS 1.3 a client has finished its handshake before the server has seen its certificate. So a refused client
-//! first sees a connection and then its end; [`explain`] words both forms.
+//! *Caveat.* In TLS 1.3 a client has finished its handshake before the server has seen its certificate. So a refused
+//! client first sees a connection and then its end; [`explain`] words both forms.
 
 use std::sync::Arc;
 
@@ -114,7 +114,15 @@ pub fn quic_client_config(credentials: &Credentials, expected: Expected) -> Resu
 pub fn peer_identity(connection: &quinn::Connection) -> Result<Identity, PeerError> {
     let shown = connection.peer_identity().ok_or(PeerError::NoCertificate)?;
     let chain = shown.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| PeerError::NoCertificate)?;
-    let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
+    chain_identity(Some(&chain))
+}
+
+/// Who showed this chain: for TLS over TCP, whose connection has `peer_certificates()`. The handshake must be over.
+///
+/// # Errors
+/// [`PeerError::NoCertificate`] when there is none.
+pub fn chain_identity(chain: Option<&[CertificateDer<'_>]>) -> Result<Identity, PeerError> {
+    let leaf = chain.and_then(<[_]>::first).ok_or(PeerError::NoCertificate)?;
     Ok(Identity::from_certificate(leaf)?)
 }
 

@@ -1,8 +1,8 @@
 //! Judges the certificate that a peer shows.
 //!
 //! Both directions check the chain to the authority at the current time, then the identity, then its trust domain. A
-//! server takes every role of its trust domain (what a role may do is decided per frame). A client takes a node only, and
-//! when it knows which node lives at the address, only that one: otherwise any node of the cluster, stolen or
+//! server takes every role of its trust domain (what a role may do is decided per frame). A client takes a node only,
+//! and when it knows which node lives at the address, only that one: otherwise any node of the cluster, stolen or
 //! misdirected, could stand in for another.
 //!
 //! rustls would compare the DNS name that the client dialled; here names mean nothing and are not looked at.
@@ -13,19 +13,17 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::verify_tls13_signature;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::chain::{Purpose, check_chain};
+use super::chain::{Chains, Purpose};
 use super::credentials::Credentials;
 use super::identity::{Identity, IdentityError, Role};
 use super::moment::Moment;
-use super::provider::provider;
 use crate::protocol::types::{ClusterId, NodeId};
 
 /// Whom a client expects at an address.
@@ -49,7 +47,8 @@ pub enum PeerError {
     Identity(#[from] IdentityError),
     /// The address belongs to another cluster.
     #[error(
-        "the peer's certificate is of trust domain {found}, ours is {ours}; it belongs to another cluster: check the address and the ca file"
+        "the peer's certificate is of trust domain {found}, ours is {ours}; \
+         it belongs to another cluster: check the address and the ca file"
     )]
     TrustDomain {
         /// The peer's cluster.
@@ -104,8 +103,8 @@ pub enum PeerError {
 }
 
 impl From<PeerError> for Error {
-    // Not `CertificateError::Other`: its text is the debug form. The alert is then `handshake_failure`, and the sentence
-    // travels beside it: quinn puts it into the error of this end and into the close frame for the other.
+    // Not `CertificateError::Other`: its text is the debug form. The alert is then `handshake_failure`, and the
+    // sentence travels beside it: quinn puts it into the error of this end and into the close frame for the other.
     fn from(error: PeerError) -> Self {
         Self::Other(OtherError(Arc::new(error)))
     }
@@ -114,18 +113,13 @@ impl From<PeerError> for Error {
 /// Our side of every judgement.
 #[derive(Debug)]
 struct Trust {
-    roots: Arc<RootCertStore>,
+    chains: Arc<Chains>,
     cluster: ClusterId,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Trust {
     fn new(credentials: &Credentials) -> Self {
-        Self {
-            roots: credentials.roots().clone(),
-            cluster: credentials.cluster(),
-            algorithms: provider().signature_verification_algorithms,
-        }
+        Self { chains: credentials.chains().clone(), cluster: credentials.cluster() }
     }
 
     /// The identity of a peer with a valid chain in our trust domain.
@@ -141,7 +135,7 @@ impl Trust {
         if identity.cluster != self.cluster {
             return Err(PeerError::TrustDomain { found: identity.cluster, ours: self.cluster });
         }
-        match check_chain(leaf, intermediates, &self.roots, purpose, now) {
+        match self.chains.check(leaf, intermediates, purpose, now) {
             Ok(()) => Ok(identity),
             Err(error) => Err(explain_chain(identity, purpose, error)),
         }
@@ -220,11 +214,11 @@ impl ServerCertVerifier for NodeVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.trust.algorithms)
+        verify_tls13_signature(message, certificate, signature, self.trust.chains.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.trust.chains.algorithms().supported_schemes()
     }
 }
 
@@ -271,11 +265,11 @@ impl ClientCertVerifier for RoleVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.trust.algorithms)
+        verify_tls13_signature(message, certificate, signature, self.trust.chains.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.trust.chains.algorithms().supported_schemes()
     }
 }
 
