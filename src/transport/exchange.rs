@@ -97,7 +97,7 @@ impl Exchange {
     /// Requests that wait for their answers.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.pending.lock().places.len()
+        self.pending.lock().taken.len()
     }
 
     /// Asks without naming a layout.
@@ -138,7 +138,7 @@ struct Pending(Mutex<Places>);
 
 #[derive(Debug, Default)]
 struct Places {
-    places: Slab<Waiting>,
+    taken: Slab<Waiting>,
     serial: u32,
     /// Why the session ended, once it has.
     ended: Option<String>,
@@ -182,13 +182,13 @@ impl Pending {
         if let Some(reason) = &table.ended {
             return Err(ExchangeError::Down(reason.clone()));
         }
-        if table.places.len() >= IN_FLIGHT_MAX {
+        if table.taken.len() >= IN_FLIGHT_MAX {
             return Err(ExchangeError::TooMany);
         }
         table.serial = table.serial.wrapping_add(1);
         let serial = u64::from(table.serial) << 32;
         let (answer, receiver) = oneshot::channel();
-        let place = table.places.vacant_entry();
+        let place = table.taken.vacant_entry();
         let correlation = serial | u64::try_from(place.key()).expect("a place is below the most requests in flight");
         place.insert(Waiting { correlation, answer });
         Ok((correlation, receiver))
@@ -197,10 +197,10 @@ impl Pending {
     fn remove(&self, correlation: u64) -> Option<Waiting> {
         let place = usize::try_from(correlation & u64::from(u32::MAX)).ok()?;
         let mut table = self.lock();
-        if table.places.get(place)?.correlation != correlation {
+        if table.taken.get(place)?.correlation != correlation {
             return None;
         }
-        table.places.try_remove(place)
+        table.taken.try_remove(place)
     }
 
     /// Only the first reason counts.
@@ -209,7 +209,7 @@ impl Pending {
         if table.ended.is_none() {
             table.ended = Some(reason.to_owned());
         }
-        let failed = std::mem::take(&mut table.places);
+        let failed = std::mem::take(&mut table.taken);
         drop(table);
         // Wakes every asker, outside of the lock.
         drop(failed);

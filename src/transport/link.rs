@@ -134,7 +134,7 @@ impl Link {
         }
     }
 
-    /// Sends a datagram; it may be lost. Only on control links.
+    /// Sends a datagram of at most [`super::session::DATAGRAM_BYTES_MAX`]; it may be lost. Only on control links.
     pub fn send_datagram(&self, datagram: Bytes) -> Result<(), LaneError> {
         self.peer().ok_or(LaneError::Closed)?.send_datagram(datagram)
     }

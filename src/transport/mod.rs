@@ -31,7 +31,7 @@
 //! | [`tally`] | counts for metrics |
 //!
 //! Nothing here spawns a task: every part is returned as one future, and whoever calls decides on which thread it lives.
-//! The futures are `Send` when the callbacks are. One session is one task, whatever it has of lanes ([`bundle`] polls
+//! The futures are `Send` when the callbacks are. One session is one task, whatever it has of lanes (`bundle` polls
 //! only those of its parts that were awakened).
 //!
 //! *Caveats.* Nothing here knows the roster or any key: a policy and the frame's receiver do. A frame that was accepted by

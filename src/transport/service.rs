@@ -172,9 +172,8 @@ impl<H: Handler> Service<H> {
         });
         tracing::debug!(peer = ?self.peer, %failure, "a frame was refused");
         match lane.try_send(failure_frame(frame.header.correlation, &failure)) {
-            Ok(()) | Err(LaneError::Closed) => Ok(()),
-            // Whoever only asks what it may not and never reads the answers loses nothing by losing one.
-            Err(LaneError::Full { .. }) => Ok(()),
+            // Whoever asks what it may not and never reads the answers loses nothing by losing one.
+            Ok(()) | Err(LaneError::Full { .. } | LaneError::Closed) => Ok(()),
         }
     }
 

@@ -219,6 +219,9 @@ impl Peer {
     }
 
     /// Sends a datagram of at most [`DATAGRAM_BYTES_MAX`]; it may be lost. Only on control connections.
+    ///
+    /// # Panics
+    /// When it is larger: whoever lays a datagram out knows the bound.
     pub fn send_datagram(&self, datagram: Bytes) -> Result<(), LaneError> {
         assert!(datagram.len() <= DATAGRAM_BYTES_MAX, "a datagram is laid out to fit a packet");
         self.0.connection.send_datagram(datagram).map_err(|_| LaneError::Closed)

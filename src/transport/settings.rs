@@ -5,7 +5,7 @@
 //! offload above an MTU of 6,550, an initial window of eight packets), is in the design notes' `performance.md`.
 //!
 //! A receiver's memory for one connection is at most its connection window, whatever the stream windows say, so an
-//! accepted connection starts with the window of an untrusted client, and [`widen`] raises it once a node is behind it.
+//! accepted connection starts with the window of an untrusted client, and `widen` raises it once a node is behind it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -76,7 +76,7 @@ async fn measure(world: &World, server: &Server, in_flight: u64) {
     let (begun, cpu, before, stats) =
         (Instant::now(), cpu_time(), pump.answered.load(Ordering::Relaxed), connection.stats());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (wall, cpu) = (begun.elapsed(), cpu_time() - cpu);
+    let (wall, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
     let now = connection.stats();
     let count = (pump.answered.load(Ordering::Relaxed) - before) as f64;
     println!(

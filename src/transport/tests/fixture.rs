@@ -23,10 +23,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Fails with this text when the future takes too long.
 pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
-    }
+    let output = tokio::time::timeout(DEADLINE, future).await;
+    output.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Waits until the condition holds, and looks again whenever other tasks had their turn.
@@ -66,6 +64,7 @@ pub(super) fn echo(_peer: &Peer, lane: &LaneSender, asked: Frame) {
     lane.try_send(Frame::new(header, asked.body).to_bytes()).ok();
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is a policy")]
 pub(super) fn any_identity(_: &Identity) -> Result<(), String> {
     Ok(())
 }
@@ -106,7 +105,7 @@ impl World {
         P: Policy + Clone + Send + Sync + 'static,
     {
         let endpoint = bind(loopback(), Some(self.server_config(terms.purpose)), None).unwrap();
-        let server = Server::new(endpoint.clone());
+        let server = Server::new(&endpoint);
         let shared = server.clone();
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
@@ -159,7 +158,6 @@ pub(super) fn client() -> Role {
 /// A server and how its connections ended.
 #[derive(Clone)]
 pub(super) struct Server {
-    pub(super) endpoint: quinn::Endpoint,
     pub(super) address: SocketAddr,
     pub(super) gate: Gate,
     pub(super) tally: Arc<Tally>,
@@ -167,9 +165,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn new(endpoint: quinn::Endpoint) -> Self {
+    fn new(endpoint: &quinn::Endpoint) -> Self {
         let address = endpoint.local_addr().unwrap();
-        Self { endpoint, address, gate: Gate::new(), tally: Arc::default(), ends: Arc::default() }
+        Self { address, gate: Gate::new(), tally: Arc::default(), ends: Arc::default() }
     }
 
     /// Waits until a connection has ended, and checks why.
@@ -210,21 +208,19 @@ impl Heard {
 /// An asking side that remembers everything.
 pub(super) struct Talk {
     pub(super) lanes: Lanes,
-    pub(super) peer: Peer,
     pub(super) heard: Arc<Heard>,
 }
 
 impl Talk {
     pub(super) async fn over(session: Session) -> Self {
         let (lanes, conversation) = session.converse().await.unwrap();
-        let peer = conversation.peer().clone();
         let heard = Arc::new(Heard::default());
         let listener = heard.clone();
         tokio::spawn(async move {
             let error = conversation.run(None, Arc::default(), &*listener).await;
             *listener.end.lock().unwrap() = Some(error.to_string());
         });
-        Self { lanes, peer, heard }
+        Self { lanes, heard }
     }
 
     /// Queues a frame, waiting while the lane is full.

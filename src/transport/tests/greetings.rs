@@ -33,7 +33,7 @@ async fn both_ends_learn_who_the_other_is() {
 }
 
 #[tokio::test]
-async fn another_cluster_is_refused_by_the_accepting_end() {
+async fn another_cluster_is_refused() {
     let world = World::new();
     let server = world.serve(echo);
     let wrong = Hello { cluster: Some(ClusterId::new(99)), ..hello(Some(PEER)) };
@@ -44,10 +44,10 @@ async fn another_cluster_is_refused_by_the_accepting_end() {
 }
 
 #[tokio::test]
-async fn another_cluster_is_refused_by_the_connecting_end() {
+async fn hello_of_the_accepting_end_is_checked_as_well() {
     let world = World::new();
-    // It believes everybody who has no cluster yet, so only the connecting end can see that something is wrong.
-    let wrong = Hello { node: Some(NodeId::new(5)), ..hello(None) };
+    // Only the connecting end can see that something is wrong.
+    let wrong = hello(Some(NodeId::new(5)));
     let server = world.serve_as(Terms::new(Purpose::Data), wrong, any_identity, echo);
     let result = world.connect(Role::Node(PEER), &server).await;
     let words = format!("the hello is of node {}, but the certificate is of node {SERVER}", NodeId::new(5));

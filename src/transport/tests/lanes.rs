@@ -10,7 +10,7 @@ use super::fixture::*;
 use crate::pki::Role;
 use crate::protocol::wire::{Frame, FrameDecoder, Kind};
 use crate::transport::lane::{LANE_BYTES_MAX, gather};
-use crate::transport::{Class, LaneError, LaneSender, Peer};
+use crate::transport::{Class, CloseCode, Gate, LaneError, LaneSender, Peer};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -86,13 +86,17 @@ async fn full_lane_fails_at_once_while_the_peer_does_not_read() {
 }
 
 #[tokio::test]
-async fn gate_that_is_shut_does_not_hide_the_end_of_the_connection() {
+async fn reader_at_a_shut_gate_notices_the_end_of_the_connection() {
     let world = World::new();
-    let server = world.serve(echo);
-    server.gate.shut();
-    let talk = world.converse(Role::Node(PEER), &server).await;
-    talk.peer.close(crate::transport::CloseCode::Done, "enough");
-    server.ended_with("enough").await;
+    let server = world.serve(|peer: &Peer, _: &LaneSender, _: Frame| peer.close(CloseCode::Done, "enough"));
+    let (lanes, conversation) = world.connect(client(), &server).await.unwrap().converse().await.unwrap();
+    let gate = Gate::new();
+    gate.shut();
+    lanes.send(Class::Normal, frame(Kind::Get, 1, &b""[..])).unwrap();
+    let heard = Heard::default();
+    let error = within("the end", conversation.run(Some(gate), Arc::default(), &heard)).await;
+    assert!(error.to_string().contains("enough"), "{error}");
+    assert_eq!(lanes.send(Class::Normal, Bytes::new()), Err(LaneError::Closed));
 }
 
 #[test]
@@ -119,19 +123,22 @@ fn lane_takes_frames_up_to_its_bound() {
 proptest! {
     /// Copying small frames together changes neither their bytes nor their order, and leaves large ones alone.
     #[test]
-    fn gathering_keeps_every_byte(sizes in prop::collection::vec(0_usize..1200, 0..40)) {
+    fn gathering_keeps_every_byte(sizes in prop::collection::vec(0_usize..4000, 0..120)) {
         let frames: Vec<Bytes> =
             (0..).zip(&sizes).map(|(n, size)| frame(Kind::Get, n, vec![0x5a; *size])).collect();
         let mut batch = frames.clone();
         gather(&mut batch);
         prop_assert_eq!(batch.concat(), frames.concat());
         let mut decoder = FrameDecoder::new(MIB);
-        batch.iter().for_each(|piece| decoder.extend(piece));
+        for piece in &batch {
+            decoder.extend(piece);
+        }
         for (n, size) in (0..).zip(&sizes) {
             let frame = decoder.next_frame().unwrap().unwrap();
             prop_assert_eq!((frame.header.correlation, frame.body.len()), (n, *size));
         }
-        // Two small ones never stand side by side.
-        prop_assert!(batch.windows(2).all(|pair| pair.iter().any(|piece| piece.len() > 512) || sizes.is_empty()));
+        // Neighbours that could share a piece do, up to 64 KiB of them.
+        prop_assert!(batch.windows(2).all(|pair| pair[0].len() > 2048 || pair[1].len() > 2048));
+        prop_assert!(batch.iter().all(|piece| piece.len() <= 64 * KIB));
     }
 }
