@@ -7,3 +7,4 @@ pub mod cli;
 pub mod config;
 pub mod pki;
 pub mod protocol;
+pub mod transport;
