@@ -4,6 +4,7 @@
 //! between these modules pointing down.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod pki;
 pub mod protocol;
