@@ -13,4 +13,6 @@ pub mod metrics;
 pub mod pki;
 pub mod server;
 
+pub mod client;
+
 pub mod cli;
