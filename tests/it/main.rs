@@ -1,11 +1,60 @@
 //! Tests of the real program: processes, sockets and files, wired as an operator wires them. ONE binary.
 //!
-//! They take turns (`.config/nextest.toml`), for each may start a cluster of three on this machine.
+//! | module | noun |
+//! |---|---|
+//! | `cluster` | three processes with certificates, configurations and profiles of their own |
+//! | `process` | one process: started, signalled, never left behind |
+//! | `door`, `command` | what a user types: HTTP requests, command lines |
+//! | `wire` | what nobody should send: frames by hand |
+//! | `storing` | the three interfaces agree |
+//! | `failing` | processes die and come back |
+//! | `slow_peer` | one that neither dies nor answers |
+//! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
+//! | `importing` | real data in and out |
+//! | `developing` | `quorate dev` |
+//!
+//! They take turns (`.config/nextest.toml`), for each may start a cluster of three on this machine. Nothing waits for a
+//! time to pass: it waits for a condition with a deadline, and a failure prints what every process has logged.
 
-use std::process::Command;
+#![expect(clippy::panic, reason = "a test's way to fail; clippy exempts only functions marked #[test]")]
+
+mod cluster;
+mod command;
+mod door;
+mod ports;
+mod process;
+mod wire;
+
+mod developing;
+mod failing;
+mod importing;
+mod input;
+mod refusals;
+mod slow_peer;
+mod storing;
+mod strangers;
+
+use std::time::{Duration, Instant};
+
+/// No condition takes this long unless something is wrong.
+const DEADLINE: Duration = Duration::from_secs(40);
+/// Between two looks at a condition.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Looks until there is an answer; fails with the last reason why there is none.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(reason) => assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; last: {reason}"),
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
 
 #[test]
 fn help_is_given_and_is_no_error() {
-    let output = Command::new(env!("CARGO_BIN_EXE_quorate")).arg("--help").output().expect("the program starts");
-    assert!(output.status.success(), "{output:?}");
+    let ran = command::Invocation::new().args(["--help"]).run();
+    ran.expect_code(0);
 }
