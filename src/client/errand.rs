@@ -1,0 +1,265 @@
+//! An errand: one request, carried to the owners of its key until one has done it or the time is over.
+//!
+//! ```text
+//!   pick an owner that is up and was not tried
+//!     answered ............................. done
+//!     refused for good ..................... done, with the refusal
+//!     stale ................................ learn the new view, start over
+//!     quorum not met, damaged .............. the next owner; if all say so, that is the answer
+//!     lost, silent, overloaded, stopping ... the next owner; after all of them, wait and start over
+//! ```
+//!
+//! Every attempt of a write carries the same write id, so that an attempt whose answer was lost and its repetition are one
+//! write. An attempt gets half of the time that is left while there is another owner to try: a coordinator that is stopped
+//! costs half of the time, not all of it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::control::name_of;
+use super::error::ClientError;
+use super::handle::Shared;
+use super::line::{CallError, fresh_seed};
+use super::map::{Candidate, Map, Pick, Slots};
+use super::node::PATIENCE;
+use crate::protocol::types::{Address, PartitionId, WriteId};
+use crate::protocol::version::Dot;
+use crate::protocol::wire::{FailureCode, Kind, WireError};
+
+/// The wait after the first round in vain, before jitter.
+const WAIT_MIN: Duration = Duration::from_millis(10);
+/// The longest wait between rounds.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// An answer that is of no use; another owner may have a better one.
+pub(super) enum Useless {
+    Malformed(WireError),
+    Corrupt(Dot),
+}
+
+impl From<WireError> for Useless {
+    fn from(error: WireError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// A request's body and how to read its answer.
+pub(super) struct Message<L, R> {
+    pub(super) body_bytes: usize,
+    /// Lays the body.
+    pub(super) lay: L,
+    pub(super) reply: Kind,
+    /// Reads the answer's body.
+    pub(super) read: R,
+}
+
+/// One request on its way.
+pub(super) struct Errand<'a> {
+    shared: &'a Arc<Shared>,
+    address: &'a Address,
+    kind: Kind,
+    write_id: Option<WriteId>,
+    timeout: Duration,
+    deadline: Instant,
+    /// Owners that were tried in this round.
+    tried: Slots,
+    attempts: u32,
+    rounds: u32,
+    /// What came of the last attempt.
+    last: Option<String>,
+    /// A node's account that is worth more than "no answer".
+    account: Option<ClientError>,
+    /// The account ends the errand once every owner was asked.
+    is_final: bool,
+}
+
+impl<'a> Errand<'a> {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        address: &'a Address,
+        kind: Kind,
+        write_id: Option<WriteId>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            address,
+            kind,
+            write_id,
+            timeout,
+            deadline: Instant::now() + timeout,
+            tried: Slots::default(),
+            attempts: 0,
+            rounds: 0,
+            last: None,
+            account: None,
+            is_final: false,
+        }
+    }
+
+    /// Runs the errand.
+    pub(super) async fn run<T, L, R>(mut self, message: Message<L, R>) -> Result<T, ClientError>
+    where
+        L: Fn(&mut Vec<u8>),
+        R: Fn(Bytes) -> Result<T, Useless>,
+    {
+        loop {
+            let map = self.shared.map();
+            let partition = map.partition_of(self.address);
+            let candidate = match map.pick(partition, self.tried) {
+                Pick::Ask(candidate) => candidate,
+                Pick::Soon | Pick::Nobody => {
+                    self.wait(&map, partition).await?;
+                    continue;
+                }
+            };
+            self.attempts += 1;
+            let until = self.attempt_until(&map);
+            let called = candidate.line.call(self.kind, map.layout(), message.body_bytes, &message.lay, until).await;
+            match called {
+                Ok(frame) => {
+                    if map.is_behind(&frame.header) {
+                        self.shared.refresh_later();
+                    }
+                    let read = if frame.kind() == Some(message.reply) {
+                        (message.read)(frame.body)
+                    } else {
+                        let found = u64::from(frame.header.kind);
+                        Err(Useless::Malformed(WireError::Field { what: "kind of an answer", found }))
+                    };
+                    match read {
+                        Ok(answer) => return Ok(answer),
+                        Err(useless) => self.note_useless(&candidate, useless),
+                    }
+                }
+                Err(error) => self.note(&map, &candidate, error).await?,
+            }
+            if Instant::now() >= self.deadline {
+                return Err(self.give_up());
+            }
+        }
+    }
+
+    fn attempt_until(&self, map: &Map) -> Instant {
+        if map.replicas() - self.tried.len() <= 1 {
+            return self.deadline;
+        }
+        let now = Instant::now();
+        now + self.deadline.saturating_duration_since(now) / 2
+    }
+
+    fn note_useless(&mut self, candidate: &Candidate, useless: Useless) {
+        let node = candidate.node.name.clone();
+        self.tried.add(candidate.slot);
+        self.is_final = true;
+        self.account = Some(match useless {
+            Useless::Malformed(source) => ClientError::Malformed { node, source },
+            Useless::Corrupt(dot) => ClientError::Corrupt { node, dot },
+        });
+    }
+
+    /// Takes an attempt's failure; the error is the end of the errand.
+    async fn note(&mut self, map: &Map, candidate: &Candidate, error: CallError) -> Result<(), ClientError> {
+        let node = || candidate.node.name.clone();
+        self.tried.add(candidate.slot);
+        self.last = Some(format!("{}: {error}", candidate.node.name));
+        match error {
+            CallError::Refused(failure) if !failure.code.is_retryable() => {
+                return Err(ClientError::Refused { node: node(), failure });
+            }
+            CallError::Refused(failure) => {
+                let code = failure.code;
+                self.account = Some(ClientError::Refused { node: node(), failure });
+                self.is_final |= matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut);
+                if code == FailureCode::Stale && self.refreshed(map).await {
+                    // Other owners, or the same ones by another name.
+                    self.tried = Slots::default();
+                }
+            }
+            CallError::Malformed(source) => self.note_useless(candidate, Useless::Malformed(source)),
+            CallError::Silent(_)
+            | CallError::Lost(_)
+            | CallError::Down(_)
+            | CallError::Full(_)
+            | CallError::TooMany => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the cluster has a newer layout, which is known now.
+    async fn refreshed(&mut self, map: &Map) -> bool {
+        match timeout_at(self.deadline, self.shared.refresh()).await {
+            Ok(Ok(())) => self.shared.map().layout() != map.layout(),
+            Ok(Err(error)) => {
+                self.last = Some(error.to_string());
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// There is nobody to ask right now: waits for a line to come up, or until the next round.
+    async fn wait(&mut self, map: &Map, partition: PartitionId) -> Result<(), ClientError> {
+        let mut changed = pin!(self.shared.changed.notified());
+        changed.as_mut().enable();
+        let now = Instant::now();
+        // Looked at once more: a line may have come up just before the wait began.
+        let until = match map.pick(partition, self.tried) {
+            Pick::Ask(_) => return Ok(()),
+            Pick::Soon => now + PATIENCE,
+            Pick::Nobody if self.tried.is_empty() => {
+                // Whatever their back-off is, somebody wants them now.
+                map.owners(partition).for_each(|(_, node)| node.retry_now());
+                now + WAIT_MAX
+            }
+            Pick::Nobody => {
+                if self.is_final {
+                    return Err(self.give_up());
+                }
+                self.tried = Slots::default();
+                self.rounds += 1;
+                sleep_until((now + back_off(self.rounds)).min(self.deadline)).await;
+                return self.in_time(map, partition);
+            }
+        };
+        // Elapsed or changed: the next look finds out.
+        timeout_at(until.min(self.deadline), changed).await.unwrap_or_default();
+        self.in_time(map, partition)
+    }
+
+    fn in_time(&mut self, map: &Map, partition: PartitionId) -> Result<(), ClientError> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        if self.last.is_none() {
+            let reasons: Vec<String> = map.owners(partition).map(|(_, node)| node.reason(partition)).collect();
+            self.last = Some(reasons.join("; "));
+        }
+        Err(self.give_up())
+    }
+
+    fn give_up(&mut self) -> ClientError {
+        self.account.take().unwrap_or_else(|| ClientError::Unanswered {
+            what: name_of(self.kind),
+            timeout: self.timeout,
+            attempts: self.attempts,
+            last: self.last.take().unwrap_or_else(|| "nobody was asked".to_owned()),
+            write_id: self.write_id,
+        })
+    }
+}
+
+/// The wait before a round: 10 ms, doubled each time up to 500 ms, of which a random half to whole is taken, so that
+/// clients of a node that was overloaded do not come back in step.
+pub(super) fn back_off(rounds: u32) -> Duration {
+    let whole = WAIT_MIN.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(WAIT_MAX);
+    let half = whole / 2;
+    let span = u64::try_from(half.as_nanos()).expect("half of the longest wait is 250 ms");
+    half + Duration::from_nanos(Xoshiro256PlusPlus::seed_from_u64(fresh_seed()).next_u64() % (span + 1))
+}

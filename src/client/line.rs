@@ -1,0 +1,219 @@
+//! A line: a link to one port of a node, and the calls over it.
+//!
+//! The link comes back by itself, so a line lives as long as its node is in the map. A call on a line that is down fails
+//! at once and has not been sent; a call that was in flight when the line went down is lost, and nobody knows whether the
+//! node has carried it out: that is why every write has an id.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::call::{CALLS_MAX, Calls, Lost};
+use super::dialer::Dialer;
+use super::error::ClientError;
+use crate::pki::Expected;
+use crate::protocol::ring::LayoutId;
+use crate::protocol::types::NodeId;
+use crate::protocol::types::limits::{BUDGET_MS_MAX, BULK_FRAME_BYTES};
+use crate::protocol::wire::{Failure, Frame, HEADER_BYTES, Header, Hello, Kind, WireError, decode_control};
+use crate::transport::{Class, LaneError, Link, LinkOwner, LinkTerms, Outfit, Purpose, Terms};
+
+/// How long a node is not the first choice after it left a call unanswered: it may be stopped or cut off, and its
+/// connection is found dead only after its idle timeout of 12 s.
+const SUSPICION: Duration = Duration::from_secs(2);
+
+/// How much longer this end waits than it tells the node.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// The node answered that it did not do it, or not as far as asked.
+    #[error(transparent)]
+    Refused(Failure),
+    /// Nothing came in time. It may have been carried out.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Silent(Duration),
+    /// The connection ended before the answer. It may have been carried out.
+    #[error("the connection was lost before the answer: {0}")]
+    Lost(Arc<str>),
+    /// Nothing was sent.
+    #[error("there is no connection: {0}")]
+    Down(String),
+    /// Nothing was sent.
+    #[error(transparent)]
+    Full(LaneError),
+    /// Nothing was sent.
+    #[error("{CALLS_MAX} requests are in flight to one shard; wait for answers")]
+    TooMany,
+    /// An answer that cannot be understood.
+    #[error("the answer cannot be understood: {0}")]
+    Malformed(#[from] WireError),
+}
+
+/// What is called when a line comes up.
+pub(super) type OnUp = Box<dyn Fn(&Hello) + Send + Sync>;
+
+/// Where a line goes, and who is told when it is up.
+pub(super) struct LineTerms {
+    pub(super) node: NodeId,
+    pub(super) address: SocketAddr,
+    pub(super) purpose: Purpose,
+    /// Told of every line that comes up.
+    pub(super) changed: Arc<Notify>,
+    pub(super) on_up: OnUp,
+}
+
+/// A line.
+pub(super) struct Line {
+    link: Link,
+    calls: Arc<Calls>,
+    began: Instant,
+    /// Milliseconds after `began` until which the node is suspect; 0 for never.
+    suspect_until: AtomicU64,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.link.stop();
+    }
+}
+
+impl Line {
+    /// A line that connects by itself from now on.
+    pub(super) fn open(dialer: &Dialer, terms: LineTerms) -> Result<Self, ClientError> {
+        let calls = Arc::new(Calls::default());
+        let outfit = Outfit {
+            endpoint: dialer.endpoint(terms.address)?,
+            config: dialer.config(Expected::Node(terms.node), terms.purpose)?,
+            hello: dialer.hello(),
+        };
+        let link_terms = LinkTerms {
+            address: terms.address,
+            node: terms.node,
+            terms: Terms::new(terms.purpose),
+            seed: fresh_seed(),
+            gate: None,
+            tally: dialer.tally.clone(),
+        };
+        let owner = Owner { outfit, calls: calls.clone(), changed: terms.changed, on_up: terms.on_up };
+        let (link, keeping) = Link::new(link_terms, owner);
+        dialer.runtime().spawn(keeping);
+        Ok(Self { link, calls, began: Instant::now(), suspect_until: AtomicU64::new(0) })
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// Whether the node has left a call unanswered lately.
+    pub(super) fn is_suspect(&self) -> bool {
+        let until = self.suspect_until.load(Ordering::Relaxed);
+        until > 0 && self.elapsed_ms() < until
+    }
+
+    /// Does not wait for the back-off.
+    pub(super) fn retry_now(&self) {
+        self.link.retry_now();
+    }
+
+    /// Why the line is down.
+    pub(super) fn reason(&self) -> String {
+        self.link.status().last_error.unwrap_or_else(|| "it is being connected".to_owned())
+    }
+
+    /// Asks, and waits for the answer until then. `lay` lays a body of `body_bytes` behind the header.
+    pub(super) async fn call(
+        &self,
+        kind: Kind,
+        layout: LayoutId,
+        body_bytes: usize,
+        lay: impl FnOnce(&mut Vec<u8>),
+        until: Instant,
+    ) -> Result<Frame, CallError> {
+        let call = self.calls.begin().ok_or(CallError::TooMany)?;
+        let budget = until.saturating_duration_since(Instant::now());
+        // The node's own account of what was missing comes a moment before this end stops waiting.
+        let granted = budget.saturating_sub((budget / 10).min(GRACE));
+        let header = Header::new(kind, call.correlation(), budget_ms(granted), layout);
+        let class = if HEADER_BYTES + body_bytes > BULK_FRAME_BYTES { Class::Bulk } else { Class::Normal };
+        self.send(class, Frame::build(header, body_bytes, lay))?;
+        let frame = match tokio::time::timeout_at(until, call).await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(Lost(reason))) => return Err(CallError::Lost(reason)),
+            Err(_) => {
+                let until = self.elapsed_ms() + u64::try_from(SUSPICION.as_millis()).unwrap_or(u64::MAX);
+                self.suspect_until.store(until, Ordering::Relaxed);
+                return Err(CallError::Silent(budget));
+            }
+        };
+        match frame.kind() {
+            Some(Kind::Error) => Err(CallError::Refused(decode_control(&frame.body, "error")?)),
+            _ => Ok(frame),
+        }
+    }
+
+    fn send(&self, class: Class, frame: Bytes) -> Result<(), CallError> {
+        self.link.send(class, frame).map_err(|error| match error {
+            LaneError::Closed => CallError::Down(self.reason()),
+            LaneError::Full { .. } => CallError::Full(error),
+        })
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What the link tells about itself.
+struct Owner {
+    outfit: Outfit,
+    calls: Arc<Calls>,
+    changed: Arc<Notify>,
+    on_up: OnUp,
+}
+
+impl LinkOwner for Owner {
+    fn outfit(&self) -> Outfit {
+        self.outfit.clone()
+    }
+
+    fn on_up(&self, hello: &Hello) {
+        (self.on_up)(hello);
+        self.changed.notify_waiters();
+    }
+
+    fn on_frame(&self, frame: Frame) {
+        self.calls.answer(frame);
+    }
+
+    fn on_down(&self, reason: &str) {
+        self.calls.lose(reason);
+    }
+}
+
+impl Drop for Owner {
+    /// The link's task may be dropped with its runtime; nobody may wait for it then.
+    fn drop(&mut self) {
+        self.calls.lose("the client's runtime has stopped");
+    }
+}
+
+/// A budget as frames carry it: at least a millisecond, at most what nodes grant.
+pub(super) fn budget_ms(budget: Duration) -> u32 {
+    u32::try_from(budget.as_millis()).unwrap_or(u32::MAX).clamp(1, BUDGET_MS_MAX)
+}
+
+/// A seed for jitter. Without entropy lines come back in step, which is no reason to fail.
+pub(super) fn fresh_seed() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_be_bytes(bytes),
+        Err(_) => 0,
+    }
+}

@@ -1,0 +1,7 @@
+//! The client against nodes that are made of the real transport and a map in memory.
+
+mod fixture;
+mod requests;
+mod scans;
+mod sessions;
+mod speed;
