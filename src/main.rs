@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     let r = match C::parse() {
         C::Dev(a) => quorate::cli::dev::run(a),
-        C::Server(a) => quorate::cli::server::run(a),
+        C::Server(a) => quorate::cli::server::run(&a),
         C::Cert(a) => quorate::cli::cert::run(a),
     };
     if let Err(e) = r {

@@ -8,6 +8,8 @@
 //!   QUORATE_FUZZ_ROUNDS=50000000 cargo nextest run --release --test fuzz
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "tests say with a panic what is wrong")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
@@ -59,14 +61,18 @@ fn below(rng: &mut Xoshiro256PlusPlus, bound: usize) -> usize {
     usize::try_from(rng.next_u64() % bound.max(1) as u64).expect("below a usize")
 }
 
+fn byte(rng: &mut Xoshiro256PlusPlus) -> u8 {
+    rng.next_u64().to_be_bytes()[0]
+}
+
 fn mutate(rng: &mut Xoshiro256PlusPlus, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
     let at = below(rng, bytes.len());
     let interesting = [0, 1, 0x7f, 0x80, 0xfe, 0xff];
     match below(rng, 7) {
-        _ if bytes.is_empty() => bytes.push(rng.next_u64() as u8),
+        _ if bytes.is_empty() => bytes.push(byte(rng)),
         0 => bytes[at] ^= 1 << below(rng, 8),
         1 => bytes[at] = interesting[below(rng, interesting.len())],
-        2 => bytes[at] = rng.next_u64() as u8,
+        2 => bytes[at] = byte(rng),
         3 => bytes.truncate(at),
         4 => bytes.insert(at, interesting[below(rng, interesting.len())]),
         5 => {

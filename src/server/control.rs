@@ -104,14 +104,14 @@ impl Desk {
                 Ok(None)
             }
             Some(Kind::Create) => {
-                let creation: Creation = decode_control(&frame.body, "create").map_err(bad_input)?;
+                let creation: Creation = decode_control(&frame.body, "create").map_err(|error| bad_input(&error))?;
                 let order = |tell| Order::Create(Box::new(creation), tell);
                 self.order(lane, correlation, order, |state| Ok((Kind::Created, encode_control(&state?))));
                 Ok(None)
             }
             Some(Kind::Vouch) => {
                 let node = peer.node().ok_or_else(|| Failure::new(FailureCode::NotAllowed, "only nodes have disks"))?;
-                let asked: Vouched = decode_control(&frame.body, "vouch").map_err(bad_input)?;
+                let asked: Vouched = decode_control(&frame.body, "vouch").map_err(|error| bad_input(&error))?;
                 let order = |tell| Order::Vouch(node, asked.disk, tell);
                 self.order(lane, correlation, order, |vouched| Ok((Kind::Vouched, encode_control(&vouched))));
                 Ok(None)
@@ -151,7 +151,7 @@ fn uninitialised() -> Failure {
     Failure::new(FailureCode::Uninitialised, text)
 }
 
-fn bad_input(error: crate::protocol::wire::WireError) -> Failure {
+fn bad_input(error: &crate::protocol::wire::WireError) -> Failure {
     Failure::new(FailureCode::BadInput, error.to_string())
 }
 

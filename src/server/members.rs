@@ -81,7 +81,7 @@ impl Policy for RosterPolicy {
         }
     }
 
-    /// Two live processes with one NodeId are a copied disk or a copied certificate. The newer is refused; the older is
+    /// Two live processes with one `NodeId` are a copied disk or a copied certificate. The newer is refused; the older is
     /// poked, so that one which died unnoticed is found dead (its successor on the same port disowns the connection),
     /// and the newer, which asks again soon, is then let in.
     fn welcome(&self, identity: &Identity, hello: &Hello) -> Result<(), String> {

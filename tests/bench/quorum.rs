@@ -10,7 +10,7 @@
 //! what was put. The load generator shares the cores with the servers and is counted apart. A median of rounds is shown,
 //! puts and gets alternating. Every request must succeed: one that fails ends the bench.
 
-#![allow(missing_docs, reason = "a program")]
+#![allow(missing_docs, clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::fs;
 use std::net::SocketAddr;

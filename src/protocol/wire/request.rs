@@ -306,7 +306,7 @@ impl PutReply {
         out.put_u16(u16::try_from(self.stored.copies.len()).expect("copies are bounded by the roster"));
         for copy in &self.stored.copies {
             out.put_u128(copy.node.as_u128());
-            out.put_u8(u8::from(copy.primary) * COPY_PRIMARY | u8::from(copy.fsynced) * COPY_FSYNCED);
+            out.put_u8((u8::from(copy.primary) * COPY_PRIMARY) | (u8::from(copy.fsynced) * COPY_FSYNCED));
         }
     }
 

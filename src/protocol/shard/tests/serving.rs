@@ -228,8 +228,8 @@ proptest! {
     ) {
         let mut cluster = three();
         let mut tokens = vec![none(); 3];
-        let mut acknowledged: Vec<std::collections::BTreeSet<String>> = vec![Default::default(); 3];
-        let mut shown: Vec<std::collections::BTreeSet<String>> = vec![Default::default(); 3];
+        let mut acknowledged: Vec<std::collections::BTreeSet<String>> = vec![std::collections::BTreeSet::default(); 3];
+        let mut shown: Vec<std::collections::BTreeSet<String>> = vec![std::collections::BTreeSet::default(); 3];
         for (n, (step, at, key, flag)) in steps.into_iter().enumerate() {
             let k = address(&key.to_string());
             let key = usize::from(key);
