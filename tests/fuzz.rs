@@ -1,8 +1,8 @@
 //! Fuzz targets, one per frame family, on stable Rust: valid messages are mutated and decoded.
 //!
 //! A coverage-guided fuzzer needs a nightly compiler; this one needs none, so it runs in every `make test`. Each target
-//! starts from valid messages and damages them: bits, bytes, lengths, cuts, repeats, splices of two. A finding prints the
-//! seed and the bytes. `QUORATE_FUZZ_SEED` and `QUORATE_FUZZ_ROUNDS` repeat or lengthen a run:
+//! starts from valid messages and damages them: bits, bytes, lengths, cuts, repeats, splices of two. A finding prints
+//! the seed and the bytes. `QUORATE_FUZZ_SEED` and `QUORATE_FUZZ_ROUNDS` repeat or lengthen a run:
 //!
 //! ```text
 //!   QUORATE_FUZZ_ROUNDS=50000000 cargo nextest run --release --test fuzz
@@ -279,7 +279,8 @@ fn control() {
         drop(decode_control::<NodeStatus>(bytes, "status"));
         drop(decode_control::<Vouched>(bytes, "vouched"));
         drop(decode_control::<ViewReply>(bytes, "view"));
-        // A creation that decodes is checked by computing its layout: hostile parameters must not cost the node its life.
+        // A creation that decodes is checked by computing its layout: hostile parameters must not cost the node its
+        // life.
         if let Ok(creation) = decode_control::<Creation>(bytes, "create") {
             drop(Layout::verified(&creation.roster, creation.parameters, creation.layout));
         }

@@ -7,8 +7,8 @@
 //!
 //! Closed loop: each of so many workers sends its next request when the last is answered; so the latencies are those of
 //! a saturated machine, and say nothing about one at rest. Puts carry the context of the item's last write, gets read
-//! what was put. The load generator shares the cores with the servers and is counted apart. A median of rounds is shown,
-//! puts and gets alternating. Every request must succeed: one that fails ends the bench.
+//! what was put. The load generator shares the cores with the servers and is counted apart. A median of rounds is
+//! shown, puts and gets alternating. Every request must succeed: one that fails ends the bench.
 
 #![allow(missing_docs, clippy::print_stdout, reason = "a program that prints a table")]
 

@@ -1,3 +1,5 @@
+//! Tests of `config::server`: what it makes, what it refuses, and in which words.
+
 use super::*;
 use std::fs;
 

@@ -77,7 +77,10 @@ proptest! {
     }
 
     #[test]
-    fn clock_survives_a_restart_after_any_turn(counters in prop::collection::vec((0_u64..3, 1_u64..400), 1..300), stop in any::<prop::sample::Index>()) {
+    fn clock_survives_a_restart_after_any_turn(
+        counters in prop::collection::vec((0_u64..3, 1_u64..400), 1..300),
+        stop in any::<prop::sample::Index>(),
+    ) {
         let mut disk = Disk::default();
         let mut partition = Partition::load(PartitionId::new(0), &disk.image).unwrap();
         let stop = stop.index(counters.len());

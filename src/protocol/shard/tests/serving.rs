@@ -203,7 +203,10 @@ proptest! {
     /// Rule 12: whatever an authenticated peer sends, of whatever kind, the shard stays up and its items stay.
     #[test]
     fn rule_12_no_frame_of_a_peer_stops_a_shard(
-        frames in prop::collection::vec((any::<u8>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200), any::<bool>()), 1..40),
+        frames in prop::collection::vec(
+            (any::<u8>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200), any::<bool>()),
+            1..40,
+        ),
     ) {
         let mut cluster = three();
         let k = address("k");
