@@ -79,4 +79,4 @@ pub use scan::Scan;
 pub use versions::{Context, Value, Versions, Written};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
