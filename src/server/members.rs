@@ -12,6 +12,10 @@ use crate::protocol::types::{BootGeneration, DiskId, NodeId};
 use crate::protocol::wire::Hello;
 use crate::transport::{Peer, Policy};
 
+/// Sessions of one endpoint at once, those being greeted included; more are refused. A client's session may pin up to
+/// 1 MiB of unread bytes, so this bounds what strangers with a certificate can make a port hold.
+pub(crate) const SESSIONS_MAX: usize = 2_048;
+
 /// The sessions of one member, all of one process.
 #[derive(Debug)]
 struct Process {

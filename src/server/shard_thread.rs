@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::clock::Clock;
 use super::driver::{Driver, Ending};
 use super::inbox::{Inbox, Input, ReplyTo};
 use super::links::{LinkKit, Links};
-use super::members::RosterPolicy;
+use super::members::{RosterPolicy, SESSIONS_MAX};
 use crate::pki::Credentials;
 use crate::pki::tls::quic_server_config;
 use crate::protocol::replica::ReadError;
@@ -163,9 +163,16 @@ async fn accept_all(
     policy: RosterPolicy,
     tally: Arc<Tally>,
 ) {
+    let places = Arc::new(Semaphore::new(SESSIONS_MAX));
     while let Some(incoming) = endpoint.accept().await {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!(remote = %incoming.remote_address(), "refused: {SESSIONS_MAX} sessions are open");
+            incoming.refuse();
+            continue;
+        };
         let (inbox, hello, policy, tally) = (inbox.clone(), hello.clone(), policy.clone(), tally.clone());
         tokio::spawn(async move {
+            let _place = place;
             let remote = incoming.remote_address();
             match accept(incoming, &hello, &policy, Terms::new(Purpose::Data), &tally).await {
                 Ok(session) => {
