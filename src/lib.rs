@@ -8,6 +8,7 @@ pub mod protocol;
 pub mod storage;
 pub mod transport;
 
+pub mod client;
 pub mod config;
 pub mod metrics;
 pub mod pki;

@@ -1,21 +1,11 @@
-//! tmp
-use clap::Parser;
-#[derive(clap::Parser)]
-enum C {
-    Dev(quorate::cli::dev::DevArgs),
-    Server(quorate::cli::server::ServerArgs),
-    Cert(quorate::cli::cert::CertArgs),
-}
+//! The one binary. What it does is in [`quorate::cli`].
+
+use std::process::ExitCode;
+
+/// Small messages are allocated by the hundred thousand a second.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-fn main() {
-    let r = match C::parse() {
-        C::Dev(a) => quorate::cli::dev::run(a),
-        C::Server(a) => quorate::cli::server::run(a),
-        C::Cert(a) => quorate::cli::cert::run(a),
-    };
-    if let Err(e) = r {
-        eprintln!("{e:#}");
-        std::process::exit(1)
-    }
+
+fn main() -> ExitCode {
+    quorate::cli::run()
 }

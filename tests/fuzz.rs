@@ -1,12 +1,14 @@
 //! Fuzz targets, one per frame family, on stable Rust: valid messages are mutated and decoded.
 //!
 //! A coverage-guided fuzzer needs a nightly compiler; this one needs none, so it runs in every `make test`. Each target
-//! starts from valid messages and damages them: bits, bytes, lengths, cuts, repeats, splices of two. A finding prints the
-//! seed and the bytes. `QUORATE_FUZZ_SEED` and `QUORATE_FUZZ_ROUNDS` repeat or lengthen a run:
+//! starts from valid messages and damages them: bits, bytes, lengths, cuts, repeats, splices of two. A finding prints
+//! the seed and the bytes. `QUORATE_FUZZ_SEED` and `QUORATE_FUZZ_ROUNDS` repeat or lengthen a run:
 //!
 //! ```text
 //!   QUORATE_FUZZ_ROUNDS=50000000 cargo nextest run --release --test fuzz
 //! ```
+
+#![allow(clippy::unwrap_used, reason = "tests say with a panic what is wrong")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -59,14 +61,18 @@ fn below(rng: &mut Xoshiro256PlusPlus, bound: usize) -> usize {
     usize::try_from(rng.next_u64() % bound.max(1) as u64).expect("below a usize")
 }
 
+fn byte(rng: &mut Xoshiro256PlusPlus) -> u8 {
+    rng.next_u64().to_be_bytes()[0]
+}
+
 fn mutate(rng: &mut Xoshiro256PlusPlus, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
     let at = below(rng, bytes.len());
     let interesting = [0, 1, 0x7f, 0x80, 0xfe, 0xff];
     match below(rng, 7) {
-        _ if bytes.is_empty() => bytes.push(rng.next_u64() as u8),
+        _ if bytes.is_empty() => bytes.push(byte(rng)),
         0 => bytes[at] ^= 1 << below(rng, 8),
         1 => bytes[at] = interesting[below(rng, interesting.len())],
-        2 => bytes[at] = rng.next_u64() as u8,
+        2 => bytes[at] = byte(rng),
         3 => bytes.truncate(at),
         4 => bytes.insert(at, interesting[below(rng, interesting.len())]),
         5 => {
@@ -273,7 +279,8 @@ fn control() {
         drop(decode_control::<NodeStatus>(bytes, "status"));
         drop(decode_control::<Vouched>(bytes, "vouched"));
         drop(decode_control::<ViewReply>(bytes, "view"));
-        // A creation that decodes is checked by computing its layout: hostile parameters must not cost the node its life.
+        // A creation that decodes is checked by computing its layout: hostile parameters must not cost the node its
+        // life.
         if let Ok(creation) = decode_control::<Creation>(bytes, "create") {
             drop(Layout::verified(&creation.roster, creation.parameters, creation.layout));
         }

@@ -23,7 +23,7 @@ pub struct ServerArgs {
 }
 
 /// Carries the command out.
-pub fn run(args: ServerArgs) -> anyhow::Result<()> {
+pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let config = ServerConfig::load(&args.config)?;
     start_log(config.log.level.as_str(), config.log.format);
     let (name, listen, http) = (config.name.clone(), config.listen, config.http.listen);

@@ -1,7 +1,7 @@
 //! A session with one node's control endpoint, for administration and for the first contact.
 //!
-//! Unlike a [`Client`](super::Client) it needs no cluster: a node that waits to be created answers too. Everyone may ask
-//! for view and status; `state` and `create` need the certificate of an administrator.
+//! Unlike a [`Client`](super::Client) it needs no cluster: a node that waits to be created answers too. Everyone may
+//! ask for view and status; `state` and `create` need the certificate of an administrator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Connects to whichever node of the credentials' cluster listens there. `timeout` is for the connection, and then for
-    /// each request.
+    /// Connects to whichever node of the credentials' cluster listens there. `timeout` is for the connection, and then
+    /// for each request.
     pub async fn dial(credentials: &Credentials, address: SocketAddr, timeout: Duration) -> Result<Self, ClientError> {
         Self::dial_with(Arc::new(Dialer::new(credentials.clone())), address, timeout).await
     }
@@ -85,8 +85,8 @@ impl Control {
         self.read(Kind::State, Bytes::new(), Kind::StateReply, "state").await
     }
 
-    /// Makes the node a member of a new cluster. The same creation again succeeds, another one is refused. Administrators
-    /// only.
+    /// Makes the node a member of a new cluster. The same creation again succeeds, another one is refused.
+    /// Administrators only.
     pub async fn create(&self, creation: &Creation) -> Result<NodeState, ClientError> {
         self.read(Kind::Create, encode_control(creation), Kind::Created, "created").await
     }

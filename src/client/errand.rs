@@ -9,9 +9,9 @@
 //!     lost, silent, overloaded, stopping ... the next owner; after all of them, wait and start over
 //! ```
 //!
-//! Every attempt of a write carries the same write id, so that an attempt whose answer was lost and its repetition are one
-//! write. An attempt gets half of the time that is left while there is another owner to try: a coordinator that is stopped
-//! costs half of the time, not all of it.
+//! Every attempt of a write carries the same write id, so that an attempt whose answer was lost and its repetition are
+//! one write. An attempt gets half of the time that is left while there is another owner to try: a coordinator that is
+//! stopped costs half of the time, not all of it.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -54,8 +54,8 @@ struct WriteIds {
 impl Client {
     /// Learns the view from the first of the given nodes that answers.
     ///
-    /// Must be called on a tokio runtime of any flavour, with time and IO; it drives the client's connections, so it has to
-    /// run as long as the client is used. Requests may be made on other runtimes.
+    /// Must be called on a tokio runtime of any flavour, with time and IO; it drives the client's connections, so it
+    /// has to run as long as the client is used. Requests may be made on other runtimes.
     pub async fn connect(options: ClientOptions) -> Result<Self, ClientError> {
         let dialer = Arc::new(Dialer::new(options.credentials));
         let changed = Arc::new(Notify::new());
@@ -83,8 +83,8 @@ impl Client {
         Get::new(&self.0, address)
     }
 
-    /// Writes an item. Without a context the value stands beside what is there, as a sibling; with the context of a read it
-    /// replaces what that read saw.
+    /// Writes an item. Without a context the value stands beside what is there, as a sibling; with the context of a
+    /// read it replaces what that read saw.
     pub fn put(&self, address: Address, value: impl Into<Bytes>) -> Put<'_> {
         Put::new(&self.0, address, Want::Value, value.into())
     }
@@ -131,8 +131,8 @@ impl Client {
         self.0.refresh().await
     }
 
-    /// Ends all connections of all clones and gives the news a moment to leave. Requests in flight fail. Not needed: nodes
-    /// notice by themselves after a while.
+    /// Ends all connections of all clones and gives the news a moment to leave. Requests in flight fail. Not needed:
+    /// nodes notice by themselves after a while.
     pub async fn close(self) {
         self.0.dialer.close().await;
     }

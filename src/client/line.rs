@@ -1,8 +1,8 @@
 //! A line: a link to one port of a node, and the calls over it.
 //!
-//! The link comes back by itself, so a line lives as long as its node is in the map. A call on a line that is down fails
-//! at once and has not been sent; a call that was in flight when the line went down is lost, and nobody knows whether the
-//! node has carried it out: that is why every write has an id.
+//! The link comes back by itself, so a line lives as long as its node is in the map. A call on a line that is down
+//! fails at once and has not been sent; a call that was in flight when the line went down is lost, and nobody knows
+//! whether the node has carried it out: that is why every write has an id.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a client knows of its cluster: the view, the layout computed from it, and the nodes. Immutable; a newer view makes
-//! a new map, which takes over the nodes that are still where they were, connections included.
+//! What a client knows of its cluster: the view, the layout computed from it, and the nodes. Immutable; a newer view
+//! makes a new map, which takes over the nodes that are still where they were, connections included.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -118,8 +118,8 @@ impl Map {
     /// Whom to ask next for a partition, of those that were not tried.
     ///
     /// The first owner that is up, in the layout's order. First owners are spread evenly over the nodes, so no other
-    /// spreading is needed; and as long as everyone asks the same owner for a key, that owner coordinates its writes, which
-    /// keeps the key's version vector short and its item in one cache.
+    /// spreading is needed; and as long as everyone asks the same owner for a key, that owner coordinates its writes,
+    /// which keeps the key's version vector short and its item in one cache.
     pub(super) fn pick(&self, partition: PartitionId, tried: Slots) -> Pick {
         let mut suspect = None;
         for (slot, node) in self.owners(partition).filter(|(slot, _)| !tried.has(*slot)) {

@@ -26,10 +26,11 @@
 //!
 //! # What it does for you
 //!
-//! It learns roster and layout from the first node that answers, sends each request to an owner of its key, straight to the
-//! port of the shard that has the partition, and learns the layout anew when a node says that it is behind. Frames of many
-//! requests share packets; a request costs no task and no channel. It makes and checks the end-to-end checksums. It
-//! retries what may be retried, at another owner and with the same write id, until the request's timeout is over.
+//! It learns roster and layout from the first node that answers, sends each request to an owner of its key, straight to
+//! the port of the shard that has the partition, and learns the layout anew when a node says that it is behind. Frames
+//! of many requests share packets; a request costs no task and no channel. It makes and checks the end-to-end
+//! checksums. It retries what may be retried, at another owner and with the same write id, until the request's timeout
+//! is over.
 //!
 //! ```text
 //!   Get, Put --> errand --pick--> map: partition -> owners -> node -> line --frame--> shard
@@ -39,10 +40,10 @@
 //!
 //! # What you have to know
 //!
-//! - A read may have several values: siblings, written concurrently. Merge them as your data wants it, and write the result
-//!   with the read's context. A table can be made last-writer-wins instead.
-//! - [`ClientError::Unanswered`] and a refusal with `QuorumNotMet` do not mean that a write has not happened. Send it again
-//!   with the same write id ([`Put::write_id`]); it is the same write then, and never doubles.
+//! - A read may have several values: siblings, written concurrently. Merge them as your data wants it, and write the
+//!   result with the read's context. A table can be made last-writer-wins instead.
+//! - [`ClientError::Unanswered`] and a refusal with `QuorumNotMet` do not mean that a write has not happened. Send it
+//!   again with the same write id ([`Put::write_id`]); it is the same write then, and never doubles.
 //! - [`Context`] is a token for one item. Keep it next to the value that it came with.
 //!
 //! | module | noun |
@@ -79,4 +80,4 @@ pub use scan::Scan;
 pub use versions::{Context, Value, Versions, Written};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,8 @@
 //! A node as a client sees it: where it is, which ports its shards have, and the lines to them.
 //!
-//! The control line stays open for one reason: its hello tells the shards' ports, and a node that restarts may come back
-//! with others. Lines to shards are opened when a request first needs them, so a short-lived command connects to little.
+//! The control line stays open for one reason: its hello tells the shards' ports, and a node that restarts may come
+//! back with others. Lines to shards are opened when a request first needs them, so a short-lived command connects to
+//! little.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -35,8 +35,8 @@ impl<'a> Get<'a> {
         self
     }
 
-    /// Only owners' answers count, and what they differ in is stored on a write quorum before the answer: reads never go
-    /// back in time.
+    /// Only owners' answers count, and what they differ in is stored on a write quorum before the answer: reads never
+    /// go back in time.
     pub const fn strict(mut self) -> Self {
         self.request.strictness = Strictness::Strict;
         self

@@ -1,19 +1,19 @@
 //! Listing addresses: partition by partition, each from enough owners that no acknowledged item is missed.
 //!
-//! A write that was acknowledged is on W of N owners. Any N - W + 1 owners therefore have at least one that holds it (the
-//! pigeonhole of quorums), so a scan reads that many, two of three by default, and merges their pages:
+//! A write that was acknowledged is on W of N owners. Any N - W + 1 owners therefore have at least one that holds it
+//! (the pigeonhole of quorums), so a scan reads that many, two of three by default, and merges their pages:
 //!
 //! ```text
 //!   owner n1:  a   c d | more after d        merged:  a b c d, then both are asked for the next page
 //!   owner n2:  a b   d | more after d
 //! ```
 //!
-//! Keys come in the order of their hash, and within one key in sort-key order. The order is the same in every scan of one
-//! cluster, whoever answers.
+//! Keys come in the order of their hash, and within one key in sort-key order. The order is the same in every scan of
+//! one cluster, whoever answers.
 //!
-//! *Caveats.* A scan is no snapshot: what is written meanwhile may be seen or not. Deleted items are listed until they are
-//! reaped; a get tells. Items that were written with a smaller W than this client's are found only as far as replicas have
-//! caught up.
+//! *Caveats.* A scan is no snapshot: what is written meanwhile may be seen or not. Deleted items are listed until they
+//! are reaped; a get tells. Items that were written with a smaller W than this client's are found only as far as
+//! replicas have caught up.
 
 use std::collections::VecDeque;
 

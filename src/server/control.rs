@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::inbox::Input;
-use super::members::RosterPolicy;
+use super::members::{RosterPolicy, SESSIONS_MAX};
 use super::state::{NodeShared, Verification};
 use crate::pki::Credentials;
 use crate::pki::tls::quic_client_config;
@@ -49,9 +49,16 @@ pub(crate) struct ControlKit {
 
 /// Takes control connections until the endpoint closes.
 pub(crate) async fn accept_all(kit: ControlKit) {
+    let places = Arc::new(Semaphore::new(SESSIONS_MAX));
     while let Some(incoming) = kit.endpoint.accept().await {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!(remote = %incoming.remote_address(), "refused: {SESSIONS_MAX} sessions are open");
+            incoming.refuse();
+            continue;
+        };
         let kit = kit.clone();
         tokio::spawn(async move {
+            let _place = place;
             let remote = incoming.remote_address();
             let hello = kit.shared.hello();
             match accept(incoming, &hello, &kit.policy, Terms::new(Purpose::Control), &kit.tally).await {
@@ -104,14 +111,14 @@ impl Desk {
                 Ok(None)
             }
             Some(Kind::Create) => {
-                let creation: Creation = decode_control(&frame.body, "create").map_err(bad_input)?;
+                let creation: Creation = decode_control(&frame.body, "create").map_err(|error| bad_input(&error))?;
                 let order = |tell| Order::Create(Box::new(creation), tell);
                 self.order(lane, correlation, order, |state| Ok((Kind::Created, encode_control(&state?))));
                 Ok(None)
             }
             Some(Kind::Vouch) => {
                 let node = peer.node().ok_or_else(|| Failure::new(FailureCode::NotAllowed, "only nodes have disks"))?;
-                let asked: Vouched = decode_control(&frame.body, "vouch").map_err(bad_input)?;
+                let asked: Vouched = decode_control(&frame.body, "vouch").map_err(|error| bad_input(&error))?;
                 let order = |tell| Order::Vouch(node, asked.disk, tell);
                 self.order(lane, correlation, order, |vouched| Ok((Kind::Vouched, encode_control(&vouched))));
                 Ok(None)
@@ -151,7 +158,7 @@ fn uninitialised() -> Failure {
     Failure::new(FailureCode::Uninitialised, text)
 }
 
-fn bad_input(error: crate::protocol::wire::WireError) -> Failure {
+fn bad_input(error: &crate::protocol::wire::WireError) -> Failure {
     Failure::new(FailureCode::BadInput, error.to_string())
 }
 

@@ -84,7 +84,7 @@ pub enum DevError {
         /// Which.
         name: String,
         /// Why not.
-        source: NodeError,
+        source: Box<NodeError>,
     },
     /// The roster.
     #[error(transparent)]
@@ -101,6 +101,10 @@ pub enum DevError {
 }
 
 impl DevError {
+    fn node(name: String, source: NodeError) -> Self {
+        Self::Node { name, source: Box::new(source) }
+    }
+
     fn file(path: &Path, source: std::io::Error) -> Self {
         Self::File { path: path.to_owned(), source }
     }
@@ -120,12 +124,12 @@ pub fn run(options: &DevOptions, ready: impl FnOnce(&DevCluster)) -> Result<(), 
     let started = start_all(options, &certs, &mut nodes).and_then(|()| create(options, &nodes)).and_then(|()| {
         wait_until_connected(&nodes)?;
         ready(&cluster);
-        super::run::wait_for_stop(&nodes).map_err(|source| DevError::Node { name: "dev".to_owned(), source })
+        super::run::wait_for_stop(&nodes).map_err(|source| DevError::node("dev".to_owned(), source))
     });
     nodes.iter().for_each(Node::stop);
     let mut ended = started;
     for (at, node) in (1..).zip(nodes) {
-        let joined = node.join().map_err(|source| DevError::Node { name: format!("n{at}"), source });
+        let joined = node.join().map_err(|source| DevError::node(format!("n{at}"), source));
         ended = ended.and(joined);
     }
     ended
@@ -136,7 +140,7 @@ fn start_all(options: &DevOptions, certs: &Path, nodes: &mut Vec<Node>) -> Resul
         let name = name(at);
         let config = node_config(options, certs, at)?;
         let options = NodeOptions { config, open_http: true, accept_loss: false };
-        nodes.push(Node::start(options).map_err(|source| DevError::Node { name, source })?);
+        nodes.push(Node::start(options).map_err(|source| DevError::node(name, source))?);
     }
     Ok(())
 }
@@ -210,19 +214,24 @@ fn node_config(options: &DevOptions, certs: &Path, at: u16) -> Result<ServerConf
     let files = tls_files(&certs, &name);
     // Through the parser, so that a development node and a real one differ in nothing.
     let text = format!(
-        "name = {name:?}\ndata_dir = {:?}\nlisten = \"{}\"\nshards = {}\ndurability = {:?}\n\
-         [tls]\ncertificate = {:?}\nkey = {:?}\nca = {:?}\n[http]\nlisten = \"{}\"\n\
+        "name = \"{name}\"\ndata_dir = {}\nlisten = \"{}\"\nshards = {}\ndurability = \"{}\"\n\
+         [tls]\ncertificate = {}\nkey = {}\nca = {}\n[http]\nlisten = \"{}\"\n\
          [storage]\nblock_cache = \"64 MiB\"\nwrite_buffers = \"128 MiB\"\n",
-        dir.join(&name),
+        quoted(&dir.join(&name)),
         control_address(options, at),
         options.shards,
         options.durability,
-        files.certificate,
-        files.key,
-        files.ca,
+        quoted(&files.certificate),
+        quoted(&files.key),
+        quoted(&files.ca),
         http_address(options, at),
     );
     Ok(ServerConfig::parse(&dir.join(format!("{name}.toml")), &text)?)
+}
+
+/// A path as a TOML string.
+fn quoted(path: &Path) -> String {
+    toml::Value::String(path.display().to_string()).to_string()
 }
 
 /// Creates the cluster on every node that does not belong to it yet, with the record of one that does if there is one.
@@ -231,13 +240,12 @@ fn create(options: &DevOptions, nodes: &[Node]) -> Result<(), DevError> {
         return Ok(());
     }
     let present = nodes.iter().filter_map(Node::state).find_map(|state| state.creation);
-    let creation = match present {
-        Some(creation) => creation,
-        None => {
-            let cluster = Authority::load(&options.dir.join("certs"))?.cluster();
-            let ids: Vec<NodeId> = nodes.iter().map(Node::id).collect();
-            new_creation(options, cluster, &ids)?
-        }
+    let creation = if let Some(creation) = present {
+        creation
+    } else {
+        let cluster = Authority::load(&options.dir.join("certs"))?.cluster();
+        let ids: Vec<NodeId> = nodes.iter().map(Node::id).collect();
+        new_creation(options, cluster, &ids)?
     };
     for node in nodes {
         node.create(creation.clone()).map_err(DevError::Create)?;

@@ -6,8 +6,8 @@
 //!                           +------------- next turn <---------------+
 //! ```
 //!
-//! A turn never waits for a peer: a lane that is full or down fails the send at once, and the machine counts that peer as
-//! unknown. It waits for the disk only in the commit, which is a write to the operating system; fsyncs are another
+//! A turn never waits for a peer: a lane that is full or down fails the send at once, and the machine counts that peer
+//! as unknown. It waits for the disk only in the commit, which is a write to the operating system; fsyncs are another
 //! thread's, and lookups that miss the cache go to the read pool.
 
 use std::sync::Arc;

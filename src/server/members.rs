@@ -12,6 +12,10 @@ use crate::protocol::types::{BootGeneration, DiskId, NodeId};
 use crate::protocol::wire::Hello;
 use crate::transport::{Peer, Policy};
 
+/// Sessions of one endpoint at once, those being greeted included; more are refused. A client's session may pin up to
+/// 1 MiB of unread bytes, so this bounds what strangers with a certificate can make a port hold.
+pub(crate) const SESSIONS_MAX: usize = 2_048;
+
 /// The sessions of one member, all of one process.
 #[derive(Debug)]
 struct Process {
@@ -69,7 +73,8 @@ impl Policy for RosterPolicy {
         match (&identity.role, &known.roster) {
             (Role::Admin(_), _) | (Role::Client(_), Some(_)) => Ok(()),
             (role, None) => Err(format!(
-                "this node waits for `quorate cluster create` and talks to administrators only; the certificate is of {role}"
+                "this node waits for `quorate cluster create` and talks to administrators only; the \
+                 certificate is of {role}"
             )),
             (Role::Node(node), Some(_)) if *node == self.me => {
                 Err("this node's own certificate is in use elsewhere; give each node one of its own".to_owned())
@@ -81,9 +86,9 @@ impl Policy for RosterPolicy {
         }
     }
 
-    /// Two live processes with one NodeId are a copied disk or a copied certificate. The newer is refused; the older is
-    /// poked, so that one which died unnoticed is found dead (its successor on the same port disowns the connection),
-    /// and the newer, which asks again soon, is then let in.
+    /// Two live processes with one `NodeId` are a copied disk or a copied certificate. The newer is refused; the older
+    /// is poked, so that one which died unnoticed is found dead (its successor on the same port disowns the
+    /// connection), and the newer, which asks again soon, is then let in.
     fn welcome(&self, identity: &Identity, hello: &Hello) -> Result<(), String> {
         let Role::Node(node) = identity.role else { return Ok(()) };
         let known = self.lock();
@@ -103,8 +108,8 @@ impl Policy for RosterPolicy {
         let (boot, before) = (hello.generation.as_u64(), process.generation.as_u64());
         tracing::warn!(%node, boot, before, "a second process of a node was refused while the first is connected");
         Err(format!(
-            "another process of node {node} is connected (boot {before}, this is boot {boot}); if both run, stop one and \
-             give it a node id and a data directory of its own"
+            "another process of node {node} is connected (boot {before}, this is boot {boot}); if both run, stop \
+             one and give it a node id and a data directory of its own"
         ))
     }
 }

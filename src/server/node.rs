@@ -405,8 +405,16 @@ impl Control {
             let ours = self.shared.cluster;
             return Err(conflict(format!("this node's certificate is of cluster {ours}, not {}", creation.cluster)));
         }
-        if creation.roster.member(self.shared.node).is_none() {
+        let Some(member) = creation.roster.member(self.shared.node) else {
             return Err(conflict(format!("the roster has no node {}, which this one is", self.shared.node)));
+        };
+        let advertised = self.shared.config.advertise;
+        if member.address != advertised {
+            return Err(conflict(format!(
+                "the roster has {} at {}, but its configuration says {advertised} (advertise, or else listen); peers \
+                 would look for it in the wrong place",
+                member.name, member.address
+            )));
         }
         Ok(())
     }
@@ -416,6 +424,10 @@ impl Control {
         let bad = |text: String| Failure::new(FailureCode::BadInput, text);
         let (r, w) = (self.shared.config.read_quorum, self.shared.config.write_quorum);
         let view = View::of(self.shared.node, creation, r, w).map_err(|error| bad(error.to_string()))?;
+        if (r, w) != (view.read_quorum, view.write_quorum) {
+            let (r, w, n) = (view.read_quorum, view.write_quorum, creation.parameters.replicas);
+            tracing::warn!(r, w, n, "the configured default quorums are above n; these are used");
+        }
         let view = Arc::new(view);
         let owned: Vec<_> = view.layout.owned_by(self.shared.node).collect();
         let Some(store) = self.store.take() else { return Err(bad("the node is stopping".to_owned())) };

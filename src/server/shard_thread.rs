@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::clock::Clock;
 use super::driver::{Driver, Ending};
 use super::inbox::{Inbox, Input, ReplyTo};
 use super::links::{LinkKit, Links};
-use super::members::RosterPolicy;
+use super::members::{RosterPolicy, SESSIONS_MAX};
 use crate::pki::Credentials;
 use crate::pki::tls::quic_server_config;
 use crate::protocol::replica::ReadError;
@@ -59,12 +59,12 @@ pub(crate) struct ShardThread {
 impl ShardThread {
     /// Starts the thread and opens its port.
     pub(crate) fn start(options: ShardThreadOptions) -> Result<Self, BindError> {
-        let (bound, is_bound) = mpsc::sync_channel(1);
-        let (begin, begun) = oneshot::channel();
+        let (tell_bound, is_bound) = mpsc::sync_channel(1);
+        let (begin, on_begin) = oneshot::channel();
         let name = format!("shard-{}", options.number);
         let join = std::thread::Builder::new()
             .name(name)
-            .spawn(move || run(options, &bound, begun))
+            .spawn(move || run(&options, &tell_bound, on_begin))
             .map_err(|source| BindError::Io { address: SocketAddr::from(([0, 0, 0, 0], 0)), source })?;
         match is_bound.recv() {
             Ok(Ok(())) => Ok(Self { join, begin: Some(begin) }),
@@ -93,7 +93,7 @@ impl ShardThread {
 }
 
 fn run(
-    options: ShardThreadOptions,
+    options: &ShardThreadOptions,
     bound: &mpsc::SyncSender<Result<(), BindError>>,
     begun: oneshot::Receiver<Membership>,
 ) -> Ending {
@@ -117,7 +117,7 @@ fn run(
         drop(bound.send(Ok(())));
         // Until the node is a member, connections wait unaccepted and are dropped when too many do.
         let Ok(membership) = begun.await else { return Ending::Stopped };
-        let ending = serve(&options, endpoint.clone(), membership).await;
+        let ending = serve(options, endpoint.clone(), membership).await;
         endpoint.close(0_u32.into(), b"the node stops");
         // Says goodbye to the peers, so that they need not find out by a timeout.
         let goodbye = tokio::time::timeout(std::time::Duration::from_millis(200), endpoint.wait_idle()).await;
@@ -163,9 +163,16 @@ async fn accept_all(
     policy: RosterPolicy,
     tally: Arc<Tally>,
 ) {
+    let places = Arc::new(Semaphore::new(SESSIONS_MAX));
     while let Some(incoming) = endpoint.accept().await {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!(remote = %incoming.remote_address(), "refused: {SESSIONS_MAX} sessions are open");
+            incoming.refuse();
+            continue;
+        };
         let (inbox, hello, policy, tally) = (inbox.clone(), hello.clone(), policy.clone(), tally.clone());
         tokio::spawn(async move {
+            let _place = place;
             let remote = incoming.remote_address();
             match accept(incoming, &hello, &policy, Terms::new(Purpose::Data), &tally).await {
                 Ok(session) => {

@@ -122,7 +122,7 @@ impl NodeShared {
     /// What this node says first on every connection.
     pub(crate) fn hello(&self) -> Hello {
         let layouts: Vec<LayoutId> = self.view().iter().map(|view| view.layout.id()).collect();
-        let port = |shard| self.shard_address(shard).port();
+        let port = |shard| self.config.shard_advertise(shard).unwrap_or(self.shard_address(shard)).port();
         Hello {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,

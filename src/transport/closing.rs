@@ -1,8 +1,8 @@
 //! Why a connection ended, in words for an operator.
 //!
-//! QUIC carries a code and a text with the end of a connection. The text is ours and says what was wrong, so the side that
-//! was refused can show it; the codes let a program tell the cases apart. TLS brings only an alert number over; pki's own
-//! verdicts travel beside it as a sentence, and the other alerts are worded here.
+//! QUIC carries a code and a text with the end of a connection. The text is ours and says what was wrong, so the side
+//! that was refused can show it; the codes let a program tell the cases apart. TLS brings only an alert number over;
+//! pki's own verdicts travel beside it as a sentence, and the other alerts are worded here.
 
 use quinn::{ConnectionError, VarInt};
 

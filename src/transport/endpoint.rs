@@ -4,11 +4,11 @@
 //! last packet waits for a timer. So the buffers are set before quinn takes the socket, which sets none.
 //!
 //! A process that restarts knows nothing of the connections that its predecessor had. Its peers would find out by their
-//! idle timeout, after 12 s, unless it answers their packets with a *stateless reset* (RFC 9000, 10.3): a token that only
-//! the old process and the new one can make. The key of the token is therefore derived from a secret that outlives the
-//! process, a [`NodeSecret`]. That alone does not do it: quinn's default connection ids are signed with a key that dies
-//! with the process, and a packet for an id with a foreign signature is dropped without a word. So with a secret, ids
-//! are plain random bytes, and every packet for an unknown one is answered, at most one each 20 ms.
+//! idle timeout, after 12 s, unless it answers their packets with a *stateless reset* (RFC 9000, 10.3): a token that
+//! only the old process and the new one can make. The key of the token is therefore derived from a secret that outlives
+//! the process, a [`NodeSecret`]. That alone does not do it: quinn's default connection ids are signed with a key that
+//! dies with the process, and a packet for an id with a foreign signature is dropped without a word. So with a secret,
+//! ids are plain random bytes, and every packet for an unknown one is answered, at most one each 20 ms.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -33,7 +33,8 @@ const CONNECTION_ID_BYTES: usize = 8;
 pub enum BindError {
     /// Another process, or another Quorate, has it. Retry once it is gone.
     #[error(
-        "UDP port {port} of {ip} is in use by another process (`ss -lunp 'sport = :{port}'` shows which); stop it, or configure another port",
+        "UDP port {port} of {ip} is in use by another process (`ss -lunp 'sport = :{port}'` shows which); \
+         stop it, or configure another port",
         port = .0.port(), ip = .0.ip()
     )]
     InUse(SocketAddr),
@@ -44,7 +45,10 @@ pub enum BindError {
     )]
     NotLocal(SocketAddr),
     /// A port below 1024, or a sandbox.
-    #[error("this process may not open UDP port {port} of {ip}; use a port from 1024 up, or grant CAP_NET_BIND_SERVICE", port = .0.port(), ip = .0.ip())]
+    #[error(
+        "this process may not open UDP port {port} of {ip}; use a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
+        port = .0.port(), ip = .0.ip()
+    )]
     NotPermitted(SocketAddr),
     /// Called outside of a tokio runtime: a mistake of ours.
     #[error("cannot open UDP {0}: there is no tokio runtime on this thread")]
@@ -135,7 +139,8 @@ fn warn_of_small_buffer(which: &str, setting: &str, reported: usize, address: So
             %address,
             given,
             wanted = SOCKET_BUFFER_BYTES,
-            "the {which} buffer of a UDP port is small, bursts will be lost; raise it: sysctl -w {setting}={SOCKET_BUFFER_BYTES}"
+            "the {which} buffer of a UDP port is small, bursts will be lost; raise it: \
+             sysctl -w {setting}={SOCKET_BUFFER_BYTES}"
         );
     }
 }

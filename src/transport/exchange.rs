@@ -1,8 +1,8 @@
 //! Requests and their answers, matched: what the client and the administration tool use over one session.
 //!
-//! Any number of tasks ask at once; their frames share the lanes and come back in any order. A correlation is a place in a
-//! table and a serial number, so a late answer to a request that was given up finds its place taken by another serial
-//! number, and is dropped. When the session ends, everything in flight fails with its reason.
+//! Any number of tasks ask at once; their frames share the lanes and come back in any order. A correlation is a place
+//! in a table and a serial number, so a late answer to a request that was given up finds its place taken by another
+//! serial number, and is dropped. When the session ends, everything in flight fails with its reason.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,8 @@ pub const IN_FLIGHT_MAX: usize = 16_384;
 /// Why there is no answer. For a write, whether it took place is unknown unless the variant says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
-    /// The node answered that it did not carry out the request, or not as far as asked. Its code tells whether to retry.
+    /// The node answered that it did not carry out the request, or not as far as asked. Its code tells whether to
+    /// retry.
     #[error(transparent)]
     Refused(Failure),
     /// No answer within the budget.

@@ -1,8 +1,8 @@
 //! Back-pressure: the owner of an inbox shuts the gate when it is full, and the readers that feed it stand still.
 //!
-//! A reader that does not read lets QUIC's flow control fill up, then the peer's lane, whose sender fails at once. So the
-//! pressure reaches whoever makes it, and each buffer on the way has a bound. What a reader has already cut into frames
-//! is still delivered: an inbox has to take one batch (32 chunks of a packet each) after it shut the gate.
+//! A reader that does not read lets QUIC's flow control fill up, then the peer's lane, whose sender fails at once. So
+//! the pressure reaches whoever makes it, and each buffer on the way has a bound. What a reader has already cut into
+//! frames is still delivered: an inbox has to take one batch (32 chunks of a packet each) after it shut the gate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

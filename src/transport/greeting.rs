@@ -25,7 +25,8 @@ use crate::protocol::ring::LayoutId;
 use crate::protocol::types::NodeId;
 use crate::protocol::wire::{Frame, FrameDecoder, Header, Hello, Kind, WireError, decode_control, encode_control};
 
-/// Largest hello, bytes: 1,000 shard ports and 1,000 live layouts would fit. It is read before much is known of the peer.
+/// Largest hello, bytes: 1,000 shard ports and 1,000 live layouts would fit. It is read before much is known of the
+/// peer.
 const HELLO_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a frame's length field.
 const LENGTH_BYTES: usize = 4;
@@ -35,7 +36,8 @@ pub trait Policy {
     /// Is this identity let in at all, now? An error's text is what the peer is told. Asked before any frame is read.
     fn believe(&self, identity: &Identity) -> Result<(), String>;
 
-    /// Is it let in with this hello? For what the certificate cannot tell: two sessions of one node with different disks.
+    /// Is it let in with this hello? For what the certificate cannot tell: two sessions of one node with different
+    /// disks.
     fn welcome(&self, identity: &Identity, hello: &Hello) -> Result<(), String> {
         let _: (&Identity, &Hello) = (identity, hello);
         Ok(())

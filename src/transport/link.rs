@@ -7,10 +7,10 @@
 //!      +---- new address, `retry_now`: at once
 //! ```
 //!
-//! Everything is synchronous for the owner: while the link is down, `send` fails at once, and `on_down` is called in the
-//! same step in which the link goes down, after the last `on_frame`. So the owner fails its requests in flight there and
-//! needs no timer to learn that a node is gone. Between the death of a connection and `on_down`, frames may still be taken;
-//! they are lost, and `on_down` is what says so.
+//! Everything is synchronous for the owner: while the link is down, `send` fails at once, and `on_down` is called in
+//! the same step in which the link goes down, after the last `on_frame`. So the owner fails its requests in flight
+//! there and needs no timer to learn that a node is gone. Between the death of a connection and `on_down`, frames may
+//! still be taken; they are lost, and `on_down` is what says so.
 //!
 //! A link retries for ever: that a node is unreachable is no reason to forget it. To end it say `stop`.
 
@@ -291,8 +291,8 @@ impl<O: LinkOwner> Keeper<O> {
         self.link.fail(&reason);
         tracing::info!(node = %self.terms.node, %address, reason, "link down");
         self.owner.on_down(&reason);
-        // A session that ends right after its greeting counts as a failure, or two nodes that refuse each other's frames
-        // would greet ten times a second.
+        // A session that ends right after its greeting counts as a failure, or two nodes that refuse each other's
+        // frames would greet ten times a second.
         if began.elapsed() >= WAIT_MAX {
             self.backoff.reset();
         }

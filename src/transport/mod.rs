@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The connecting side opens the lanes and asks; the accepting side answers each frame on the lane that it came by. Two
-//! nodes that both ask each other have two connections. The first frame of each direction, on the first lane, is a hello.
+//! nodes that both ask each other have two connections. The first frame of each direction, on the first lane, is a
+//! hello.
 //!
 //! | module | noun |
 //! |---|---|
@@ -30,12 +31,12 @@
 //! | [`exchange`] | requests and their answers, matched |
 //! | [`tally`] | counts for metrics |
 //!
-//! Nothing here spawns a task: every part is returned as one future, and whoever calls decides on which thread it lives.
-//! The futures are `Send` when the callbacks are. One session is one task, whatever it has of lanes (`bundle` polls
-//! only those of its parts that were awakened).
+//! Nothing here spawns a task: every part is returned as one future, and whoever calls decides on which thread it
+//! lives. The futures are `Send` when the callbacks are. One session is one task, whatever it has of lanes (`bundle`
+//! polls only those of its parts that were awakened).
 //!
-//! *Caveats.* Nothing here knows the roster or any key: a policy and the frame's receiver do. A frame that was accepted by
-//! a lane may never arrive: when the connection ends, what was on its way is unknown, and the asker is told so.
+//! *Caveats.* Nothing here knows the roster or any key: a policy and the frame's receiver do. A frame that was accepted
+//! by a lane may never arrive: when the connection ends, what was on its way is unknown, and the asker is told so.
 
 mod backoff;
 mod bundle;

@@ -1,8 +1,9 @@
 //! The answering side of a session: every lane that the peer opens, read and answered.
 //!
-//! Before a frame's body is looked at, its header is: what this program does not know is answered `Unsupported`, what the
-//! sender's certificate does not allow `NotAllowed`, and neither is delivered. A frame that cannot be cut out of the stream
-//! ends the session with the reason, because nothing after it can be trusted; the process and its other sessions go on.
+//! Before a frame's body is looked at, its header is: what this program does not know is answered `Unsupported`, what
+//! the sender's certificate does not allow `NotAllowed`, and neither is delivered. A frame that cannot be cut out of
+//! the stream ends the session with the reason, because nothing after it can be trusted; the process and its other
+//! sessions go on.
 
 use std::sync::Arc;
 
@@ -86,8 +87,8 @@ struct Service<H> {
 }
 
 impl Session {
-    /// Runs the session until it ends, and says why it did. At most [`super::settings::LANES_MAX`] lanes are open at once:
-    /// QUIC gives the peer no leave for more.
+    /// Runs the session until it ends, and says why it did. At most [`super::settings::LANES_MAX`] lanes are open at
+    /// once: QUIC gives the peer no leave for more.
     pub async fn serve<H: Handler>(self, gate: Option<Gate>, tally: Arc<Tally>, handler: H) -> SessionError {
         let frame_bytes_max = self.frame_bytes_max();
         let service = Service { peer: self.peer, frame_bytes_max, gate, tally, handler };
@@ -117,7 +118,8 @@ impl Session {
 }
 
 impl<H: Handler> Service<H> {
-    /// Adds a lane's reader and writer. `run` is [`Service::run`]: its future has no name that could stand in the bundle's type.
+    /// Adds a lane's reader and writer. `run` is [`Service::run`]: its future has no name that could stand in the
+    /// bundle's type.
     fn add_lane<'a, F: Future>(
         &'a self,
         parts: &mut Bundle<F>,

@@ -56,7 +56,10 @@ pub enum SessionError {
     #[error("cannot connect from this endpoint: {0}")]
     Connect(String),
     /// Nothing, or only a part of TLS, came back.
-    #[error("no connection within {} ms; check that the peer runs, its address, and that UDP passes the firewalls", .0.as_millis())]
+    #[error(
+        "no connection within {} ms; check that the peer runs, its address, and that UDP passes the firewalls",
+        .0.as_millis()
+    )]
     Unreachable(Duration),
     /// TLS succeeded, then nothing.
     #[error("the hello did not come within {} ms", .0.as_millis())]
@@ -239,8 +242,8 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// A connection that has been greeted, with the lane that the hellos went over. Run it with [`Session::serve`] (accepting
-/// side) or [`Session::converse`] (connecting side).
+/// A connection that has been greeted, with the lane that the hellos went over. Run it with [`Session::serve`]
+/// (accepting side) or [`Session::converse`] (connecting side).
 #[derive(Debug)]
 pub struct Session {
     pub(super) peer: Peer,

@@ -1,8 +1,9 @@
 //! The numbers of QUIC, each with its reason.
 //!
 //! quinn's defaults are made for a few large transfers over the internet. This is a mesh of small frames in one data
-//! centre, with peers that are trusted to be correct only up to a named bound. What was measured, and the traps (segment
-//! offload above an MTU of 6,550, an initial window of eight packets), is in the design notes' `performance.md`.
+//! centre, with peers that are trusted to be correct only up to a named bound. What was measured, and the traps
+//! (segment offload above an MTU of 6,550, an initial window of eight packets), is in the design notes'
+//! `performance.md`.
 //!
 //! A receiver's memory for one connection is at most its connection window, whatever the stream windows say, so an
 //! accepted connection starts with the window of an untrusted client, and `widen` raises it once a node is behind it.

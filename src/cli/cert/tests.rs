@@ -1,3 +1,5 @@
+//! Tests of `cli::cert`: what it makes, what it refuses, and in which words.
+
 use super::*;
 use clap::Parser;
 

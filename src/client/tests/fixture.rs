@@ -22,7 +22,7 @@ use crate::protocol::wire::*;
 use crate::transport::service::failure_frame;
 use crate::transport::{CloseCode, LaneSender, Offload, Peer, Purpose, Terms, accept, bind, server_config};
 
-pub(super) const CLUSTER: ClusterId = ClusterId::new(7);
+pub(crate) const CLUSTER: ClusterId = ClusterId::new(7);
 const HOUR: Duration = Duration::from_secs(3600);
 const SEED: u64 = 99;
 const PARTITIONS: u32 = 8;
@@ -30,7 +30,7 @@ const PARTITIONS: u32 = 8;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Fails with this text when the future takes too long.
-pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(output) => output,
         Err(_) => panic!("not within {DEADLINE:?}: {what}"),
@@ -38,7 +38,7 @@ pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 }
 
 /// Waits until the condition holds.
-pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     within(what, async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -49,7 +49,7 @@ pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
 
 /// How a node answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(crate) enum Mood {
     #[default]
     Well,
     /// Applies the next put, then loses the connection in place of an answer.
@@ -66,31 +66,31 @@ pub(super) enum Mood {
 
 /// One request that a node was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) node: NodeId,
-    pub(super) shard: usize,
-    pub(super) kind: Kind,
-    pub(super) write_id: Option<WriteId>,
-    pub(super) layout_hash: u64,
+pub(crate) struct Asked {
+    pub(crate) node: NodeId,
+    pub(crate) shard: usize,
+    pub(crate) kind: Kind,
+    pub(crate) write_id: Option<WriteId>,
+    pub(crate) layout_hash: u64,
 }
 
-pub(super) struct FakeNode {
-    pub(super) id: NodeId,
-    pub(super) name: String,
+pub(crate) struct FakeNode {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
     address: Mutex<SocketAddr>,
-    pub(super) mood: Mutex<Mood>,
-    pub(super) items: Mutex<BTreeMap<Bytes, Siblings>>,
+    pub(crate) mood: Mutex<Mood>,
+    pub(crate) items: Mutex<BTreeMap<Bytes, Siblings>>,
     endpoints: Mutex<Vec<quinn::Endpoint>>,
-    creation: Mutex<Option<Creation>>,
+    pub(crate) creation: Mutex<Option<Creation>>,
 }
 
 impl FakeNode {
-    pub(super) fn feel(&self, mood: Mood) {
+    pub(crate) fn feel(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
     /// Ends all connections and frees the ports.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         for endpoint in self.endpoints.lock().unwrap().drain(..) {
             endpoint.close(CloseCode::Done.as_var_int(), b"stopped by the test");
         }
@@ -101,18 +101,18 @@ impl FakeNode {
     }
 }
 
-pub(super) struct Fake {
-    pub(super) authority: Authority,
-    pub(super) nodes: Vec<Arc<FakeNode>>,
-    pub(super) view: Mutex<ViewReply>,
-    pub(super) log: Mutex<Vec<Asked>>,
+pub(crate) struct Fake {
+    pub(crate) authority: Authority,
+    pub(crate) nodes: Vec<Arc<FakeNode>>,
+    pub(crate) view: Mutex<ViewReply>,
+    pub(crate) log: Mutex<Vec<Asked>>,
     keys: TokenKeys,
     counter: AtomicU64,
 }
 
 impl Fake {
     /// Three nodes of two shards each, N=3 R=2 W=2.
-    pub(super) async fn start() -> Arc<Self> {
+    pub(crate) async fn start() -> Arc<Self> {
         let authority = Authority::generate(CLUSTER, 10 * HOUR, Moment::now()).unwrap();
         let nodes = (1..=3).map(|number| {
             let socket = bind((Ipv4Addr::LOCALHOST, 0).into(), None, None).unwrap();
@@ -139,21 +139,21 @@ impl Fake {
     }
 
     /// Another layout of the same nodes: the zone of one has another name.
-    pub(super) fn rezone(&self, zone: &str) {
+    pub(crate) fn rezone(&self, zone: &str) {
         *self.view.lock().unwrap() = view_of(&self.nodes, zone);
     }
 
-    pub(super) fn layout(&self) -> Layout {
+    pub(crate) fn layout(&self) -> Layout {
         let view = self.view.lock().unwrap();
         Layout::verified(&view.roster, view.parameters, view.layout).unwrap()
     }
 
-    pub(super) fn credentials(&self, role: Role) -> Credentials {
+    pub(crate) fn credentials(&self, role: Role) -> Credentials {
         let leaf = self.authority.issue("x", role, HOUR, Moment::now()).unwrap();
         Credentials::from_leaf(&self.authority, &leaf, Moment::now()).unwrap()
     }
 
-    pub(super) fn options(&self) -> ClientOptions {
+    pub(crate) fn options(&self) -> ClientOptions {
         let credentials = self.credentials(Role::client("app").unwrap());
         let mut options = ClientOptions::new(self.addresses(), credentials);
         // Two cores run all of this beside the other tests.
@@ -161,29 +161,29 @@ impl Fake {
         options
     }
 
-    pub(super) async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         within("a view", Client::connect(self.options())).await.unwrap()
     }
 
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|node| *node.address.lock().unwrap()).collect()
     }
 
     /// The owners of an address, the first coordinator first.
-    pub(super) fn owners(&self, address: &Address) -> Vec<Arc<FakeNode>> {
+    pub(crate) fn owners(&self, address: &Address) -> Vec<Arc<FakeNode>> {
         let layout = self.layout();
         let owners = layout.owners(partition(address));
         owners.map(|id| self.nodes.iter().find(|node| node.id == id).unwrap().clone()).collect()
     }
 
     /// What was asked of this kind since the last look.
-    pub(super) fn asked(&self, kind: Kind) -> Vec<Asked> {
+    pub(crate) fn asked(&self, kind: Kind) -> Vec<Asked> {
         let mut log = self.log.lock().unwrap();
         std::mem::take(&mut *log).into_iter().filter(|asked| asked.kind == kind).collect()
     }
 
     /// Starts a node's control endpoint at its address and this many shards at free ports.
-    pub(super) async fn run(self: &Arc<Self>, node: &Arc<FakeNode>, shards: usize) {
+    pub(crate) async fn run(self: &Arc<Self>, node: &Arc<FakeNode>, shards: usize) {
         let credentials = self.credentials(Role::Node(node.id));
         let endpoint = |address, purpose| {
             let config = server_config(quic_server_config(&credentials).unwrap(), purpose, Offload::On);
@@ -404,14 +404,14 @@ fn list(node: &FakeNode, request: &ScanRequest) -> ScanReply {
     ScanReply { more, keys }
 }
 
-pub(super) fn item_key(address: &Address) -> Bytes {
+pub(crate) fn item_key(address: &Address) -> Bytes {
     ItemKey::new(address, KeyHash::of(address, SEED)).as_bytes().clone()
 }
 
-pub(super) fn partition(address: &Address) -> PartitionId {
+pub(crate) fn partition(address: &Address) -> PartitionId {
     partition_of(KeyHash::of(address, SEED), PARTITIONS.trailing_zeros())
 }
 
-pub(super) fn address(key: &str) -> Address {
+pub(crate) fn address(key: &str) -> Address {
     Address::new("default".into(), Bytes::copy_from_slice(key.as_bytes()), Bytes::new()).unwrap()
 }

@@ -1,6 +1,6 @@
 //! The client against nodes that are made of the real transport and a map in memory.
 
-mod fixture;
+pub(crate) mod fixture;
 mod requests;
 mod scans;
 mod sessions;

@@ -1,3 +1,5 @@
+//! Tests of `config::profile`: what it makes, what it refuses, and in which words.
+
 use super::*;
 use tempfile::TempDir;
 

@@ -1,3 +1,5 @@
+//! Tests of `config::server`: what it makes, what it refuses, and in which words.
+
 use super::*;
 use std::fs;
 
@@ -373,4 +375,12 @@ fn data_door_needs_its_own_field_and_no_other() {
         &with_section("[http.data]\nmode = \"tls\"\nlisten = \"127.0.0.1:7480\""),
         "12: http.data.listen = \"127.0.0.1:7480\": [http] listen has this address already; use another port",
     );
+}
+
+#[test]
+fn example_in_deploy_is_a_configuration() {
+    let text = include_str!("../../../deploy/quorate.toml");
+    let config = ServerConfig::parse(Path::new("/etc/quorate/quorate.toml"), text).unwrap();
+    assert_eq!(config.durability, Durability::Sync);
+    assert_eq!(config.http.data, HttpData::Off, "data over HTTP is off until somebody asks for it");
 }

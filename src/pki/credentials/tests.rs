@@ -1,3 +1,5 @@
+//! Tests of `pki::credentials`: what it makes, what it refuses, and in which words.
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

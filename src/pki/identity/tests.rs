@@ -1,3 +1,5 @@
+//! Tests of `pki::identity`: what it makes, what it refuses, and in which words.
+
 use super::*;
 use crate::pki::{Authority, Moment};
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! The partition clock: which dots this replica has stored, or knows to be obsolete.
 //!
 //! ```text
-//!   format u8 = 1 | log sequence u64 | actors u32 | per actor: actor u64 | base u64 | runs u32 | (first u64 | last u64)*
+//!   format u8 = 1 | log sequence u64 | actors u32 | per actor: actor u64 | base u64 | runs u32
+//!                                                         | (first u64 | last u64)*
 //! ```
 //!
 //! Per actor a base (every dot up to it) and the runs above it; what lies between is a gap: dots that exist and that

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{ActorId, Address, Hlc, PartitionId, WallTime, WriteId};
-use crate::protocol::version::{Context, Dot, Siblings, Version, checksum};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, checksum};
 
 fn dot(actor: u64, counter: u64) -> Dot {
     Dot::new(ActorId::new(actor), counter)
@@ -77,13 +77,16 @@ proptest! {
     }
 
     #[test]
-    fn clock_survives_a_restart_after_any_turn(counters in prop::collection::vec((0_u64..3, 1_u64..400), 1..300), stop in any::<prop::sample::Index>()) {
+    fn clock_survives_a_restart_after_any_turn(
+        counters in prop::collection::vec((0_u64..3, 1_u64..400), 1..300),
+        stop in any::<prop::sample::Index>(),
+    ) {
         let mut disk = Disk::default();
         let mut partition = Partition::load(PartitionId::new(0), &disk.image).unwrap();
         let stop = stop.index(counters.len());
         for (at, (actor, counter)) in counters.into_iter().enumerate() {
             let mut item = Siblings::default();
-            item.put(&Context::default(), version(dot(actor, counter), at as u128), Default::default());
+            item.put(&Context::default(), version(dot(actor, counter), at as u128), ConflictPolicy::default());
             partition.record(&key("k"), &item);
             let mut batch = Batch::default();
             partition.seal(WallTime::from_millis(1000 + at as u64), &mut batch);
@@ -104,7 +107,7 @@ fn actor_lives_no_longer_than_its_process() {
     let mut item = Siblings::default();
     let minted = first.mint(&item, || ActorId::new(11));
     assert_eq!(first.mint(&Siblings::default(), || unreachable!("one actor a process")), dot(11, 2));
-    item.put(&Context::default(), version(minted, 1), Default::default());
+    item.put(&Context::default(), version(minted, 1), ConflictPolicy::default());
     first.record(&key("k"), &item);
     let mut batch = Batch::default();
     first.seal(WallTime::from_millis(1), &mut batch);
@@ -121,7 +124,7 @@ fn dot_is_never_minted_below_what_the_item_claims() {
     let mut partition = Partition::load(PartitionId::new(0), &PartitionImage::default()).unwrap();
     assert_eq!(partition.mint(&Siblings::default(), || ActorId::new(1)), dot(1, 1));
     let mut item = Siblings::default();
-    item.put(&Context::default(), version(dot(1, 5), 1), Default::default());
+    item.put(&Context::default(), version(dot(1, 5), 1), ConflictPolicy::default());
     assert_eq!(partition.mint(&item, || ActorId::new(2)), dot(2, 1));
 }
 
@@ -130,7 +133,7 @@ fn dot_is_never_minted_below_what_the_item_claims() {
 fn same_actor_drawn_twice_is_not_survived() {
     let mut partition = Partition::load(PartitionId::new(0), &PartitionImage::default()).unwrap();
     let mut item = Siblings::default();
-    item.put(&Context::default(), version(dot(1, 5), 1), Default::default());
+    item.put(&Context::default(), version(dot(1, 5), 1), ConflictPolicy::default());
     partition.mint(&item, || ActorId::new(1));
 }
 
@@ -139,7 +142,7 @@ fn retry_finds_its_write_in_the_log_until_the_window_ends() {
     let mut partition = Partition::load(PartitionId::new(0), &PartitionImage::default()).unwrap();
     let turn = |partition: &mut Partition, n: u64, wall: u64| {
         let mut item = Siblings::default();
-        item.put(&Context::default(), version(dot(1, n), u128::from(n)), Default::default());
+        item.put(&Context::default(), version(dot(1, n), u128::from(n)), ConflictPolicy::default());
         partition.record(&key("k"), &item);
         let mut batch = Batch::default();
         partition.seal(WallTime::from_millis(wall), &mut batch);
@@ -160,7 +163,7 @@ fn log_stays_within_its_bytes_under_load() {
     let mut partition = Partition::load(PartitionId::new(0), &disk.image).unwrap();
     for n in 1..30_000_u64 {
         let mut item = Siblings::default();
-        item.put(&Context::default(), version(dot(1, n), u128::from(n)), Default::default());
+        item.put(&Context::default(), version(dot(1, n), u128::from(n)), ConflictPolicy::default());
         partition.record(&key("k"), &item);
         if n % 4 == 0 {
             let mut batch = Batch::default();
@@ -175,7 +178,7 @@ fn log_stays_within_its_bytes_under_load() {
 #[test]
 fn copy_with_a_flipped_bit_is_unreadable() {
     let mut item = Siblings::default();
-    item.put(&Context::default(), version(dot(1, 1), 1), Default::default());
+    item.put(&Context::default(), version(dot(1, 1), 1), ConflictPolicy::default());
     let record = item.to_record();
     assert_eq!(open_copy(&address("k"), &record), Ok(item));
     assert!(open_copy(&address("l"), &record).is_err(), "a copy under another address is no copy of it");

@@ -145,6 +145,7 @@ impl Layout {
     }
 
     /// The owners of a partition, in the order in which they are asked to coordinate.
+    #[must_use]
     pub fn owners(&self, partition: PartitionId) -> impl ExactSizeIterator<Item = NodeId> + '_ {
         self.owner_indices(partition)
             .iter()

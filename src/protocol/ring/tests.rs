@@ -81,7 +81,10 @@ proptest! {
     }
 
     #[test]
-    fn partition_follows_the_hash_and_ignores_the_sort_key(key in prop::collection::vec(any::<u8>(), 1..40), sort in prop::collection::vec(any::<u8>(), 0..9)) {
+    fn partition_follows_the_hash_and_ignores_the_sort_key(
+        key in prop::collection::vec(any::<u8>(), 1..40),
+        sort in prop::collection::vec(any::<u8>(), 0..9),
+    ) {
         let bare = Address::new(Bytes::from_static(b"t"), key.clone().into(), Bytes::new()).unwrap();
         let sorted = Address::new(Bytes::from_static(b"t"), key.into(), sort.into()).unwrap();
         prop_assert_eq!(KeyHash::of(&bare, 5), KeyHash::of(&sorted, 5));

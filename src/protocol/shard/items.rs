@@ -34,7 +34,7 @@ pub(super) enum Task {
     /// Store what an operation read elsewhere.
     StoreMerged { operation: u64 },
     /// Send it to a peer.
-    Read { source: Source, correlation: u64, address: Address },
+    Read { source: Source, correlation: u64 },
     /// Join a peer's item.
     Merge { source: Source, correlation: u64, address: Address, held: Held },
 }
@@ -71,17 +71,16 @@ impl Items {
 
 impl Shard {
     /// Does something with this node's copy of an item: now, or when it was read.
-    /// Hands the task back when too many wait for the item already.
     pub(super) fn with_item(
         &mut self,
         now: Now,
         (partition, key, address): (PartitionId, &ItemKey, &Address),
         task: Task,
         storage: &mut dyn Storage,
-    ) -> Result<(), Task> {
+    ) -> Result<(), Overfull> {
         if let Some(queue) = self.items.latches.get_mut(key) {
             if queue.len() >= LATCH_QUEUE_MAX {
-                return Err(task);
+                return Err(Overfull);
             }
             queue.push_back(task);
             return Ok(());
@@ -152,9 +151,7 @@ impl Shard {
             Task::Answer { operation } => self.local_copy_read(now, operation, copy, storage),
             Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
             Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
-            Task::Read { source, correlation, address } => {
-                self.send_copy(source, correlation, &address, key, copy);
-            }
+            Task::Read { source, correlation } => self.send_copy(source, correlation, key, copy),
             Task::Merge { source, correlation, address, held } => {
                 self.merge(source, correlation, &address, partition, key, held, copy);
             }
@@ -172,7 +169,11 @@ impl Shard {
     }
 }
 
-/// Too many wait for one item.
+/// Too many wait for one item; the task was not taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Overfull;
+
+/// What those are told who cannot wait for an item.
 pub(super) fn overloaded() -> Failure {
     let text = format!("{LATCH_QUEUE_MAX} requests wait for this item already; ask again, slower");
     Failure::new(FailureCode::Overloaded, text)

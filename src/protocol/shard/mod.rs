@@ -251,7 +251,7 @@ impl Shard {
     }
 
     fn accept_get(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
-        let request = GetRequest::decode(frame.body.clone()).map_err(refusal)?;
+        let request = GetRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
                 self.begin_get(now, source, header, request, partition, hash, storage)
@@ -262,7 +262,7 @@ impl Shard {
     }
 
     fn accept_put(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
-        let request = PutRequest::decode(frame.body.clone()).map_err(refusal)?;
+        let request = PutRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
                 self.begin_put(now, source, header, request, partition, hash, storage)
@@ -280,10 +280,10 @@ impl Shard {
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
         self.refuse_stale(&frame.header)?;
-        let request = ReadRequest::decode(frame.body.clone()).map_err(refusal)?;
+        let request = ReadRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.serve_read(now, source, header.correlation, request.address, partition, hash, storage);
+                self.serve_read(now, source, header.correlation, &request.address, partition, hash, storage);
                 Ok(())
             }
             Place::OtherNode(partition, _) => Err(self.not_an_owner(partition)),
@@ -299,7 +299,7 @@ impl Shard {
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
         self.refuse_stale(&frame.header)?;
-        let request = MergeRequest::decode(frame.body.clone()).map_err(refusal)?;
+        let request = MergeRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
                 self.serve_merge(now, source, header.correlation, request, partition, hash, storage)
@@ -310,7 +310,7 @@ impl Shard {
     }
 
     fn accept_scan(&mut self, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
-        let request = ScanRequest::decode(frame.body.clone()).map_err(refusal)?;
+        let request = ScanRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         let partition = request.partition;
         if partition.as_index() >= self.view.layout.parameters().partitions as usize {
             let count = self.view.layout.parameters().partitions;
@@ -391,9 +391,9 @@ enum Place {
 }
 
 /// What a sender of a bad body is told.
-fn refusal(error: WireError) -> Failure {
+fn refusal(error: &WireError) -> Failure {
     use crate::protocol::types::AddressError;
-    let code = match &error {
+    let code = match error {
         WireError::Oversized { .. }
         | WireError::Address(AddressError::KeyLong(_) | AddressError::SortKeyLong(_) | AddressError::TableLong(_)) => {
             FailureCode::TooLarge

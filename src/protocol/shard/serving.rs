@@ -22,28 +22,21 @@ impl Shard {
         now: Now,
         source: Source,
         correlation: u64,
-        address: Address,
+        address: &Address,
         partition: PartitionId,
         hash: KeyHash,
         storage: &mut dyn Storage,
     ) {
         self.counters.replica_reads += 1;
-        let key = ItemKey::new(&address, hash);
-        let task = Task::Read { source, correlation, address: address.clone() };
-        if self.with_item(now, (partition, &key, &address), task, storage).is_err() {
+        let key = ItemKey::new(address, hash);
+        let task = Task::Read { source, correlation };
+        if self.with_item(now, (partition, &key, address), task, storage).is_err() {
             self.reply_failure(source, correlation, &overloaded());
         }
     }
 
     /// Answers a peer's read. A record goes out as it lies on the disk; its checksums were verified when it was opened.
-    pub(super) fn send_copy(
-        &mut self,
-        source: Source,
-        correlation: u64,
-        _address: &Address,
-        key: &ItemKey,
-        copy: LocalCopy,
-    ) {
+    pub(super) fn send_copy(&mut self, source: Source, correlation: u64, key: &ItemKey, copy: LocalCopy) {
         let result = match copy {
             Ok(Some(held)) => ReadResult::Found(held.record),
             Ok(None) => ReadResult::Absent,

@@ -4,7 +4,8 @@
 //!   format u8 = 1 | header length u32
 //!   header:  vector count u16 | (actor u64 | counter u64) per entry
 //!            version count u16 | per version, 61 bytes:
-//!              actor u64 | counter u64 | hlc u64 | write id u128 | flags u8 | expires-at u64 | length u32 | checksum u64
+//!              actor u64 | counter u64 | hlc u64 | write id u128 | flags u8 | expires-at u64
+//!              | length u32 | checksum u64
 //!   payloads, in the versions' order
 //! ```
 //!

@@ -69,6 +69,7 @@ impl VersionVector {
     }
 
     /// The entries as dots, by rising actor.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Dot> + '_ {
         self.entries.iter().map(|&(actor, counter)| Dot::new(actor, counter))
     }

@@ -99,9 +99,8 @@ impl Kind {
     #[must_use]
     pub const fn may_ask(self, sender: Sender) -> bool {
         match self {
-            Self::Hello | Self::Ping | Self::View | Self::Status => true,
+            Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
-            Self::Get | Self::Put | Self::Scan => true,
             Self::Read | Self::Merge | Self::Vouch => matches!(sender, Sender::Node),
             Self::Error
             | Self::Pong

@@ -3,7 +3,8 @@
 //! A lane is a long-lived QUIC stream that carries frames one after the other:
 //!
 //! ```text
-//!   len u32 | version u8 | kind u8 | flags u16 | correlation u64 | budget_ms u32 | layout number u32 | layout hash u64 | body
+//!   len u32 | version u8 | kind u8 | flags u16 | correlation u64 | budget_ms u32
+//!           | layout number u32 | layout hash u64 | body
 //! ```
 //!
 //! `len` counts what follows it. The hot path's bodies (requests, replicas) are laid by hand; control messages, which

@@ -3,8 +3,10 @@
 //! ```text
 //!   address    table len u8 | table | key len u16 | key | sort len u16 | sort
 //!   Get        address | r u8 | strictness u8
-//!   GetReply   token len u32 | token | count u16 | (dot u128 | hlc u64 | write id u128 | checksum u64 | len u32 | value)*
-//!   Put        address | write id u128 | want u8 | w u8 | strictness u8 | token len u32 | token | checksum u64 | len u32 | value
+//!   GetReply   token len u32 | token | count u16 | (dot u128 | hlc u64 | write id u128 | checksum u64
+//!                                                 | len u32 | value)*
+//!   Put        address | write id u128 | want u8 | w u8 | strictness u8 | token len u32 | token
+//!              | checksum u64 | len u32 | value
 //!   PutReply   dot u128 | write id u128 | versions u16 | token len u32 | token | count u16 | (node u128 | flags u8)*
 //!   Scan       partition u16 | limit u16 | table len u16 | table | after len u16 | after
 //!   ScanReply  more u8 | count u16 | (key len u16 | key)*
@@ -306,7 +308,7 @@ impl PutReply {
         out.put_u16(u16::try_from(self.stored.copies.len()).expect("copies are bounded by the roster"));
         for copy in &self.stored.copies {
             out.put_u128(copy.node.as_u128());
-            out.put_u8(u8::from(copy.primary) * COPY_PRIMARY | u8::from(copy.fsynced) * COPY_FSYNCED);
+            out.put_u8((u8::from(copy.primary) * COPY_PRIMARY) | (u8::from(copy.fsynced) * COPY_FSYNCED));
         }
     }
 

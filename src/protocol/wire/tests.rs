@@ -118,7 +118,12 @@ proptest! {
     }
 
     #[test]
-    fn decoders_never_panic_on_damaged_messages(put in any_put(), reply in any_get_reply(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+    fn decoders_never_panic_on_damaged_messages(
+        put in any_put(),
+        reply in any_get_reply(),
+        at in any::<prop::sample::Index>(),
+        bit in 0_u8..8,
+    ) {
         for body in [body_of!(put), body_of!(reply)] {
             let mut damaged = body.to_vec();
             let at = at.index(damaged.len());
@@ -152,7 +157,9 @@ proptest! {
     }
 
     #[test]
-    fn frame_decoder_never_panics_and_never_holds_more_than_its_limit(chunks in prop::collection::vec(any_bytes(0..200), 0..20)) {
+    fn frame_decoder_never_panics_and_never_holds_more_than_its_limit(
+        chunks in prop::collection::vec(any_bytes(0..200), 0..20),
+    ) {
         let mut decoder = FrameDecoder::new(500);
         for chunk in chunks {
             decoder.extend(&chunk);

@@ -4,7 +4,7 @@
 //!
 //! | attack | lock |
 //! |---|---|
-//! | a page rebinds its own host name to 127.0.0.1 and reads with the browser's blessing | the Host must be a configured name |
+//! | a page rebinds its own host name to 127.0.0.1 and reads as its own site | the Host must be a configured name |
 //! | a page sends a form, an image or a script request here | a foreign Origin, or a Sec-Fetch-Site of another site |
 //! | another user of the machine connects | the bearer token, the unix socket's mode, or a client certificate |
 //!

@@ -39,7 +39,8 @@ pub enum BindError {
     },
     /// Another reason of the system's.
     #[error(
-        "cannot open the HTTP door: cannot listen on {address} ({field}): {source}; choose an address of this machine in {field}, and a port from 1024"
+        "cannot open the HTTP door: cannot listen on {address} ({field}): {source}; choose an address of this machine \
+         in {field}, and a port from 1024"
     )]
     Listen {
         /// The address.
@@ -70,8 +71,8 @@ pub enum BindError {
     },
     /// A file that is no socket.
     #[error(
-        "cannot open the HTTP door: {0} is there and is no socket, so it is left alone; move it away, or choose another \
-         path in [http.data] socket",
+        "cannot open the HTTP door: {0} is there and is no socket, so it is left alone; move it away, or choose \
+         another path in [http.data] socket",
         path.display()
     )]
     NoSocket {
@@ -80,8 +81,8 @@ pub enum BindError {
     },
     /// A path that the system cannot take.
     #[error(
-        "cannot open the HTTP door: the socket path {} has {bytes} bytes; the limit is {limit}; choose a shorter one in \
-         [http.data] socket",
+        "cannot open the HTTP door: the socket path {} has {bytes} bytes; the limit is {limit}; choose a shorter one \
+         in [http.data] socket",
         path.display()
     )]
     SocketPath {

@@ -1,12 +1,13 @@
 //! A request that was not carried out, in HTTP's words.
 //!
 //! ```json
-//! {"error": {"code": "quorum_not_met", "message": "write quorum not met: 1 of 2 copies in 500 ms (n3 ..", "retryable": true,
-//!            "stored": {"nodes": ["n1"], "primaries": 1, "fallbacks": 0, "fsynced": 1}, "write_id": "00f1.."}}
+//! {"error": {"code": "quorum_not_met", "message": "write quorum not met: 1 of 2 copies in ..",
+//!            "retryable": true, "stored": {"nodes": ["n1"], "primaries": 1, "fallbacks": 0, "fsynced": 1},
+//!            "write_id": "00f1.."}}
 //! ```
 //!
-//! `retryable` says whether the same request may succeed later or elsewhere; a write is then retried with the same write
-//! id, which every answer to a write carries. `stored` is there when copies of a failed write exist all the same.
+//! `retryable` says whether the same request may succeed later or elsewhere; a write is then retried with the same
+//! write id, which every answer to a write carries. `stored` is there when copies of a failed write exist all the same.
 
 use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};

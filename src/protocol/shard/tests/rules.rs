@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cluster::{Cluster, address, put_of, table_address, values};
+use super::cluster::{Cluster, Disk, address, put_of, table_address, values};
 use crate::protocol::types::{Durability, Strictness, WriteId};
 use crate::protocol::version::checksum;
 use crate::protocol::wire::{FailureCode, Kind, PutRequest, Want};
@@ -77,7 +77,7 @@ fn rule_1_a_lost_disk_does_not_repeat_dots() {
     let k = address("k");
     let first = cluster.put(0, &put_of(&k, 1, "before", &none())).put();
     cluster.crash(0);
-    cluster.nodes[0].disk = Default::default();
+    cluster.nodes[0].disk = Disk::default();
     cluster.boot(0, true);
     let second = cluster.put(0, &put_of(&k, 2, "after", &none())).put();
     assert_ne!(first.dot.actor(), second.dot.actor());
@@ -178,7 +178,7 @@ fn rule_4_an_unverified_node_does_not_count() {
     cluster.put(0, &put_of(&k, 1, "v", &none())).put();
     cluster.lose = Box::new(|_| false);
     cluster.crash(0);
-    cluster.nodes[0].disk = Default::default();
+    cluster.nodes[0].disk = Disk::default();
     cluster.boot(0, true);
     // n1 lost the write and n3 never had it: asked alone, they would say "absent".
     for at in 0..3 {

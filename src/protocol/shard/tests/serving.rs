@@ -203,7 +203,10 @@ proptest! {
     /// Rule 12: whatever an authenticated peer sends, of whatever kind, the shard stays up and its items stay.
     #[test]
     fn rule_12_no_frame_of_a_peer_stops_a_shard(
-        frames in prop::collection::vec((any::<u8>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200), any::<bool>()), 1..40),
+        frames in prop::collection::vec(
+            (any::<u8>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200), any::<bool>()),
+            1..40,
+        ),
     ) {
         let mut cluster = three();
         let k = address("k");
@@ -228,8 +231,8 @@ proptest! {
     ) {
         let mut cluster = three();
         let mut tokens = vec![none(); 3];
-        let mut acknowledged: Vec<std::collections::BTreeSet<String>> = vec![Default::default(); 3];
-        let mut shown: Vec<std::collections::BTreeSet<String>> = vec![Default::default(); 3];
+        let mut acknowledged: Vec<std::collections::BTreeSet<String>> = vec![std::collections::BTreeSet::default(); 3];
+        let mut shown: Vec<std::collections::BTreeSet<String>> = vec![std::collections::BTreeSet::default(); 3];
         for (n, (step, at, key, flag)) in steps.into_iter().enumerate() {
             let k = address(&key.to_string());
             let key = usize::from(key);

@@ -76,6 +76,15 @@ fn body_that_does_not_arrive_is_given_up() {
     assert_eq!(served.door.asked_count(), 0);
 }
 
+/// Without the linger the client would be reset while it still sends, and would never see why.
+#[test]
+fn refusal_reaches_a_client_that_sends_everything_first() {
+    let served = Served::open();
+    let mut stream = connect(served.address);
+    stream.write_all(&put("/v1/kv/t/k", vec![7; 16 << 20]).to_bytes()).unwrap();
+    read_reply(&mut stream).refuses(413, "too_large", &["16777216 bytes"]);
+}
+
 #[test]
 fn reader_that_stops_reading_is_dropped() {
     let served = Served::with(&with_deadlines(|deadlines| deadlines.stall = SHORT));
