@@ -14,6 +14,4 @@ pub mod metrics;
 pub mod pki;
 pub mod server;
 
-pub mod client;
-
 pub mod cli;

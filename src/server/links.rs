@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbox::{Inbox, Input};
+use super::reach::Reach;
 use crate::pki::Credentials;
 use crate::pki::tls::quic_client_config;
 use crate::pki::verifier::Expected;
@@ -24,6 +25,9 @@ pub(crate) struct LinkKit {
     pub(crate) hello: Hello,
     pub(crate) tally: Arc<Tally>,
     pub(crate) inbox: Arc<Inbox>,
+    /// Which shard of this node they are of.
+    pub(crate) number: usize,
+    pub(crate) reach: Arc<Reach>,
 }
 
 /// One peer: a link per shard of it.
@@ -80,6 +84,7 @@ impl Links {
         // A link that went down and came up again between two turns has lost what was on it.
         let changed = now_up != state.was_up || (!up && !now_up);
         state.was_up = now_up;
+        self.kit.reach.set(state.id, self.kit.number, now_up);
         changed.then_some(now_up)
     }
 

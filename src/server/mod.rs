@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`node`] | a node from its first port to its last flush |
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
-//! | `control`, `members`, `state` | the control endpoint, who is let in, what the threads share |
+//! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what the threads share, who is reached |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
 //!
@@ -22,6 +22,7 @@ mod inbox;
 mod links;
 mod members;
 pub mod node;
+mod reach;
 pub mod run;
 mod shard_thread;
 mod state;

@@ -270,6 +270,7 @@ impl Control {
                 secret: secret.clone(),
                 tally: tally.clone(),
                 inboxes: shared.inboxes.clone(),
+                reach: shared.reach.clone(),
                 clock: shared.clock,
             })?);
         }

@@ -15,6 +15,7 @@ use super::driver::{Driver, Ending};
 use super::inbox::{Inbox, Input, ReplyTo};
 use super::links::{LinkKit, Links};
 use super::members::{RosterPolicy, SESSIONS_MAX};
+use super::reach::Reach;
 use crate::pki::Credentials;
 use crate::pki::tls::quic_server_config;
 use crate::protocol::replica::ReadError;
@@ -34,6 +35,7 @@ pub(crate) struct ShardThreadOptions {
     pub(crate) secret: NodeSecret,
     pub(crate) tally: Arc<Tally>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) clock: Clock,
 }
 
@@ -145,6 +147,8 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
         hello: hello.clone(),
         tally: options.tally.clone(),
         inbox: inbox.clone(),
+        number,
+        reach: options.reach.clone(),
     };
     let accepting = tokio::spawn(accept_all(endpoint, inbox, hello, policy, options.tally.clone()));
     let links = Links::new(kit, &view);

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::clock::Clock;
 use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
+use super::reach::Reach;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
 use crate::protocol::shard::View;
@@ -61,6 +62,8 @@ pub(crate) struct NodeShared {
     pub(crate) disk: DiskId,
     pub(crate) clock: Clock,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
+    /// Which members the shards reach.
+    pub(crate) reach: Arc<Reach>,
     view: RwLock<Option<Arc<View>>>,
     verification: Mutex<Verification>,
     links: Mutex<BTreeMap<NodeId, Link>>,
@@ -83,6 +86,7 @@ impl NodeShared {
             disk,
             clock: Clock::start(),
             inboxes,
+            reach: Arc::default(),
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),
             links: Mutex::default(),
@@ -198,13 +202,18 @@ impl NodeShared {
         let others = view.roster.members().iter().filter(|member| member.id != self.node);
         let status = |member: &crate::protocol::ring::Member| {
             let link = links.get(&member.id).map(Link::status);
-            let connected = link.as_ref().is_some_and(|link| link.up);
+            let controlled = link.as_ref().is_some_and(|link| link.up);
+            let connected = controlled && self.reach.is_whole(member.id, self.inboxes.len());
+            let error = match controlled {
+                true => Some("the control link is up, the links of the shards are being made".to_owned()),
+                false => link.and_then(|link| link.last_error),
+            };
             PeerStatus {
                 node: member.id,
                 name: member.name.clone(),
                 address: member.address,
                 connected,
-                error: link.and_then(|link| link.last_error).filter(|_| !connected),
+                error: error.filter(|_| !connected),
             }
         };
         others.map(status).collect()
