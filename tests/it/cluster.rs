@@ -153,22 +153,29 @@ impl Cluster {
 
     /// Waits until these nodes are connected with each other, ready and trusted.
     pub(crate) fn connected(&self, nodes: &[usize]) {
+        self.linked(nodes);
         for node in nodes {
             let door = self.door(*node);
-            until(&format!("{} reaches {nodes:?} of {NAMES:?} and is ready", NAMES[*node]), || {
+            until(&format!("{} is ready and trusted", NAMES[*node]), || {
                 let status = door.try_ask("GET", "/v1/cluster/status", &[], &[])?;
-                let seen = status.json();
-                let reaches = |other: &usize| {
-                    seen["nodes"].as_array().is_some_and(|all| {
-                        all.iter().any(|member| member["name"] == NAMES[*other] && member["connected"] == true)
-                    })
-                };
                 let ready = door.try_ask("GET", "/readyz", &[], &[])?;
-                let trusted = seen["node"]["unverified"] == false;
-                if nodes.iter().all(reaches) && ready.status == 200 && trusted {
-                    return Ok(());
-                }
-                Err(format!("{status}\n{ready}"))
+                let trusted = status.json()["node"]["unverified"] == false;
+                if trusted && ready.status == 200 { Ok(()) } else { Err(format!("{status}\n{ready}")) }
+            });
+        }
+    }
+
+    /// Waits until these nodes are connected with each other.
+    pub(crate) fn linked(&self, nodes: &[usize]) {
+        for node in nodes {
+            let door = self.door(*node);
+            until(&format!("{} reaches {nodes:?} of {NAMES:?}", NAMES[*node]), || {
+                let status = door.try_ask("GET", "/v1/cluster/status", &[], &[])?;
+                let members = status.json()["nodes"].as_array().cloned().unwrap_or_default();
+                let is_reached = |other: &usize| {
+                    members.iter().any(|member| member["name"] == NAMES[*other] && member["connected"] == true)
+                };
+                if nodes.iter().all(is_reached) { Ok(()) } else { Err(status.to_string()) }
             });
         }
     }

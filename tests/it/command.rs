@@ -40,6 +40,11 @@ impl Invocation {
         self
     }
 
+    /// One more argument.
+    pub(crate) fn arg(self, argument: impl AsRef<OsStr>) -> Self {
+        self.args([argument])
+    }
+
     /// Where it runs.
     pub(crate) fn inside(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());
