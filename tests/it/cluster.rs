@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::command::Invocation;
-use super::door::Door;
+use super::door::{Door, item};
 use super::ports::Ports;
 use super::process::Process;
 use super::until;
@@ -183,6 +183,18 @@ impl Cluster {
     /// Waits until all three nodes are connected with each other and ready.
     pub(crate) fn all_connected(&self) {
         self.connected(&[0, 1, 2]);
+    }
+
+    /// Waits until each node makes all three copies of an item. A node that was killed and started again may be taken for
+    /// connected until somebody uses the old connection.
+    pub(crate) fn all_reach_all(&self) {
+        for door in self.doors() {
+            let target = format!("{}?quorum=strict&w=3", item("probe", &door.address.to_string()));
+            until("all three copies are made", || {
+                let answer = door.try_ask("PUT", &target, &[], b"probe")?;
+                if answer.status == 200 { Ok(()) } else { Err(answer.to_string()) }
+            });
+        }
     }
 
     /// Somebody's credentials, by the name of the files in `certs/`.

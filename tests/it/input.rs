@@ -151,7 +151,7 @@ fn contexts_that_were_not_given_for_this_item_are_refused() {
     // Another cluster's token, as from a copied script.
     let elsewhere = Cluster::start(Shape::SMALL);
     let context = elsewhere.door(0).put(&item("t", "key"), None, b"1").expect(200).context();
-    door.put(&item("t", "key"), Some(&context), b"bad").refuses(400, "bad_input", &["read the item again"]);
+    door.put(&item("t", "key"), Some(&context), b"bad").refuses(400, "bad_input", &["forged or damaged"]);
     unchanged(&cluster);
 }
 

@@ -12,6 +12,7 @@ use quorate::protocol::wire::{FailureCode, Frame, GetReply, GetRequest, HEADER_B
 
 use super::cluster::{Cluster, NAMES, Shape, make_certificates, runtime};
 use super::door::item;
+use super::process::Signal;
 use super::wire::{Wire, frame, hello_of};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -240,17 +241,18 @@ fn frames_that_a_client_mangles_end_its_session_and_nothing_else() {
 fn frames_that_a_member_mangles_end_its_session_and_nothing_else() {
     let mut besieged = Besieged::new();
     // Somebody has the third node's certificate, and the node itself is down.
-    besieged.cluster.nodes[2].kill();
+    besieged.cluster.nodes[2].signal(Signal::Terminate);
+    besieged.cluster.nodes[2].ended();
     let member = besieged.cluster.credentials("n3");
     let [control, shard] = besieged.ports();
+    let runtime = runtime();
     super::until("the first node lets the new process of the third in", || {
-        let greeted = runtime().block_on(async {
+        runtime.block_on(async {
             let first = Wire::greet(&member, shard).await.map(drop);
             first.and(Wire::greet(&member, control).await.map(drop))
-        });
-        greeted
+        })
     });
-    runtime().block_on(async {
+    runtime.block_on(async {
         misbehave(&member, shard, FRAME_BYTES_MAX).await;
         misbehave(&member, control, CONTROL_FRAME_BYTES_MAX).await;
         let mut wire = Wire::greet(&member, shard).await.expect("a member");

@@ -130,6 +130,13 @@ impl Wire {
     }
 }
 
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // So that the node need not find out by itself; one that has closed before is not told twice.
+        self.connection.close(0_u32.into(), b"the test is done with it");
+    }
+}
+
 /// Fails with this text when the future takes too long.
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let output = tokio::time::timeout(DEADLINE, future).await;
