@@ -37,7 +37,7 @@ async fn cost_of_a_get() {
         }
         let count = tasks.join_all().await.into_iter().sum::<u64>() as f64;
         fake.log.lock().unwrap().clear();
-        let (wall, cpu) = (begun.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+        let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_time().as_secs_f64() - cpu.as_secs_f64());
         println!("{in_flight:9} | {:6.0} | {:6.2}", count / wall, cpu * 1e6 / count);
     }
 }
