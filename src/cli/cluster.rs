@@ -227,8 +227,8 @@ impl Plan {
         for (other, name) in existing {
             ensure!(
                 first == other,
-                "the nodes belong to two clusters: {holder} to cluster {} with layout {}, {name} to cluster {} with layout \
-                 {}; nothing was changed; leave out the nodes that are in use, or empty their data directories",
+                "the nodes belong to two clusters: {holder} to cluster {} with layout {}, {name} to cluster {} with \
+                 layout {}; nothing was changed; leave out the nodes that are in use, or empty their data directories",
                 first.cluster,
                 first.layout,
                 other.cluster,
@@ -240,9 +240,9 @@ impl Plan {
             let wanted =
                 layout_id(&roster, Parameters { hash_seed: first.parameters.hash_seed, ..self.parameters(0) })?;
             bail!(
-                "{holder} belongs to cluster {} with layout {} already; this command asks for cluster {cluster} with layout \
-                 {wanted}, which differs in {}; nothing was changed; repeat the command that made the cluster, or empty the \
-                 data directory of a node that is not in use",
+                "{holder} belongs to cluster {} with layout {} already; this command asks for cluster {cluster} with \
+                 layout {wanted}, which differs in {}; nothing was changed; repeat the command that made the cluster, or \
+                 empty the data directory of a node that is not in use",
                 first.cluster,
                 first.layout,
                 differences.join(", ")
@@ -372,7 +372,8 @@ async fn greet(
 fn next_step(plan: &Plan) -> String {
     let nodes: Vec<String> = plan.members.iter().map(|planned| format!("\"{}\"", planned.address)).collect();
     format!(
-        "next: quorate cert client app, and a client.toml beside its files, to name with --profile or QUORATE_PROFILE:\n\
+        "next: quorate cert client app, and a client.toml beside its files, to name with --profile or \
+         QUORATE_PROFILE:\n\
          \x20 nodes = [{}]\n\
          \x20 certificate = \"app.crt\"\n\
          \x20 key = \"app.key\"\n\

@@ -106,7 +106,8 @@ fn read_bounded(source: impl Read, name: &str) -> anyhow::Result<Bytes> {
     source.take(limit.saturating_add(1)).read_to_end(&mut value).with_context(|| format!("cannot read {name}"))?;
     if value.len() > VALUE_BYTES_MAX {
         return Err(UsageError(format!(
-            "{name} has more than {VALUE_BYTES_MAX} bytes, the most that a value may have; split it over several sort keys"
+            "{name} has more than {VALUE_BYTES_MAX} bytes, the most that a value may have; split it over several sort \
+             keys"
         ))
         .into());
     }

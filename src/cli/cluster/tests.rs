@@ -1,3 +1,5 @@
+//! Tests of `cluster create`: what it refuses, and that a retry is success.
+
 use clap::Parser as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `cli::import`.
+
 use std::io::Cursor;
 
 use super::source::{LINE_BYTES_MAX, write_id};
