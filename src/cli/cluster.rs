@@ -241,8 +241,8 @@ impl Plan {
                 layout_id(&roster, Parameters { hash_seed: first.parameters.hash_seed, ..self.parameters(0) })?;
             bail!(
                 "{holder} belongs to cluster {} with layout {} already; this command asks for cluster {cluster} with \
-                 layout {wanted}, which differs in {}; nothing was changed; repeat the command that made the cluster, or \
-                 empty the data directory of a node that is not in use",
+                 layout {wanted}, which differs in {}; nothing was changed; repeat the command that made the cluster, \
+                 or empty the data directory of a node that is not in use",
                 first.cluster,
                 first.layout,
                 differences.join(", ")
