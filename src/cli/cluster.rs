@@ -91,14 +91,10 @@ struct AdminArgs {
 
 impl AdminArgs {
     fn credentials(self) -> anyhow::Result<Credentials> {
-        let files = match (self.certificate, self.key, self.ca) {
-            (Some(certificate), Some(key), Some(ca)) => (certificate, key, ca),
-            _ => {
-                let file = |name: &str, end: &str| self.admin_dir.join(format!("{name}.{end}"));
-                (file(&self.admin, "crt"), file(&self.admin, "key"), file("ca", "crt"))
-            }
-        };
-        let (certificate, key, ca) = files;
+        let file = |name: &str, end: &str| self.admin_dir.join(format!("{name}.{end}"));
+        let certificate = self.certificate.unwrap_or_else(|| file(&self.admin, "crt"));
+        let key = self.key.unwrap_or_else(|| file(&self.admin, "key"));
+        let ca = self.ca.unwrap_or_else(|| file("ca", "crt"));
         Credentials::load(&certificate, &key, &ca).context(
             "an administrator's certificate is needed: --admin-dir DIR --admin NAME, or --certificate, --key and --ca; \
              `quorate cert admin NAME` makes one",
@@ -166,9 +162,11 @@ struct Planned {
 
 impl CreateArgs {
     fn check(&self) -> Result<Plan, UsageError> {
-        let known = |argument: &str, name: &str| match self.nodes.iter().any(|node| node.name == name) {
-            true => Ok(()),
-            false => Err(UsageError(format!("{argument} {name}=..: there is no node {name} in the command"))),
+        let known = |argument: &str, name: &str| {
+            let found = self.nodes.iter().any(|node| node.name == name);
+            found
+                .then_some(())
+                .ok_or_else(|| UsageError(format!("{argument} {name}=..: the command has no node {name}")))
         };
         self.zones.iter().try_for_each(|zone| known("--zone", &zone.name))?;
         self.weights.iter().try_for_each(|weight| known("--weight", &weight.name))?;
@@ -229,8 +227,8 @@ impl Plan {
         for (other, name) in existing {
             ensure!(
                 first == other,
-                "the nodes belong to two clusters: {holder} to cluster {} with layout {}, {name} to cluster {} with layout \
-                 {}; nothing was changed; leave out the nodes that are in use, or empty their data directories",
+                "the nodes belong to two clusters: {holder} to cluster {} with layout {}, {name} to cluster {} with \
+                 layout {}; nothing was changed; leave out the nodes that are in use, or empty their data directories",
                 first.cluster,
                 first.layout,
                 other.cluster,
@@ -242,9 +240,9 @@ impl Plan {
             let wanted =
                 layout_id(&roster, Parameters { hash_seed: first.parameters.hash_seed, ..self.parameters(0) })?;
             bail!(
-                "{holder} belongs to cluster {} with layout {} already; this command asks for cluster {cluster} with layout \
-                 {wanted}, which differs in {}; nothing was changed; repeat the command that made the cluster, or empty the \
-                 data directory of a node that is not in use",
+                "{holder} belongs to cluster {} with layout {} already; this command asks for cluster {cluster} with \
+                 layout {wanted}, which differs in {}; nothing was changed; repeat the command that made the cluster, \
+                 or empty the data directory of a node that is not in use",
                 first.cluster,
                 first.layout,
                 differences.join(", ")
@@ -374,7 +372,8 @@ async fn greet(
 fn next_step(plan: &Plan) -> String {
     let nodes: Vec<String> = plan.members.iter().map(|planned| format!("\"{}\"", planned.address)).collect();
     format!(
-        "next: quorate cert client app, and a client.toml beside its files, to name with --profile or QUORATE_PROFILE:\n\
+        "next: quorate cert client app, and a client.toml beside its files, to name with --profile or \
+         QUORATE_PROFILE:\n\
          \x20 nodes = [{}]\n\
          \x20 certificate = \"app.crt\"\n\
          \x20 key = \"app.key\"\n\

@@ -30,11 +30,7 @@ pub struct DeleteArgs {
 pub fn run(args: &DeleteArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     let address = args.address.check()?;
     let deleted = contact.with_client(args.request.timeout, async |client| {
-        let mut delete = client.delete(address);
-        delete = args.write.context.iter().fold(delete, |delete, context| delete.context(context));
-        delete = args.write.w.into_iter().fold(delete, |delete, w| delete.w(w));
-        delete = args.write.write_id.into_iter().fold(delete, |delete, id| delete.write_id(id));
-        let delete = if args.request.strict { delete.strict() } else { delete };
+        let delete = args.write.apply(client.delete(address), args.request.strict);
         Ok((delete.send().await?, client.view().roster))
     });
     let (deleted, roster) = deleted?;

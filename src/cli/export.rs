@@ -26,8 +26,8 @@ use crate::protocol::types::{Address, TableName};
 
 /// Write all items as JSON lines, in the shape that import reads.
 ///
-/// Lines have "table", "key", "sort" (unless it is empty) and "value"; what is not UTF-8 stands in "key_base64",
-/// "sort_base64" and "value_base64". An item with siblings is one line for each, with the same "context". The order is
+/// Lines have "table", "key", "sort" (unless it is empty) and "value"; what is not UTF-8 stands in `key_base64`,
+/// `sort_base64` and `value_base64`. An item with siblings is one line for each, with the same "context". The order is
 /// the same in every export of one cluster. It is no snapshot: what is written meanwhile may be in it or not.
 #[derive(Debug, Args)]
 pub struct ExportArgs {

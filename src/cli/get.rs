@@ -34,7 +34,8 @@ pub fn run(args: &GetArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     let address = args.address.check()?;
     let shown = format!("{address:?}");
     let read = contact.with_client(args.request.timeout, async |client| {
-        let get = args.r.into_iter().fold(client.get(address), |get, r| get.r(r));
+        let get = client.get(address);
+        let get = if let Some(r) = args.r { get.r(r) } else { get };
         let get = if args.request.strict { get.strict() } else { get };
         Ok(get.send().await?)
     });

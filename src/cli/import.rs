@@ -18,6 +18,7 @@ mod source;
 mod store;
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,8 @@ const SAVE_PAUSE: Duration = Duration::from_secs(1);
 /// Store the items of a file of JSON lines.
 ///
 /// A line is {"key": .., "value": ..}, with "table" and "sort" when they are not the default; each of key, sort and
-/// value may stand as key_base64, sort_base64, value_base64 instead. Repeat the same command after a failure: it goes
-/// on where it was, and doubles nothing. Exit code 1 when any line failed.
+/// value may stand as `key_base64`, `sort_base64`, `value_base64` instead. Repeat the same command after a failure: it
+/// goes on where it was, and doubles nothing. Exit code 1 when any line failed.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// File of JSON lines.
@@ -100,9 +101,9 @@ impl Counts {
 
     /// `12 stored, 3 skipped (existing), 0 already there, 1 errors`
     fn text(&self) -> String {
-        let Stored { stored, skipped, already } = self.stored;
+        let Stored { written, skipped, already } = self.stored;
         format!(
-            "{stored} stored, {skipped} skipped (existing), {already} stored by an earlier run, {} errors",
+            "{written} stored, {skipped} skipped (existing), {already} stored by an earlier run, {} errors",
             self.errors()
         )
     }
@@ -112,7 +113,7 @@ impl Counts {
 ///
 /// # Errors
 /// A file that cannot be read, no cluster; lines that fail are reported one by one instead.
-pub fn run(args: ImportArgs, contact: &Contact) -> anyhow::Result<Outcome> {
+pub fn run(args: &ImportArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     let path = &args.file;
     let unreadable = || format!("cannot read {}", path.display());
     // Two passes and a resumed run need a file that can be read again.
@@ -140,7 +141,7 @@ pub fn run(args: ImportArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     let source = Source::new(reader, digest.hash, args.table.clone(), progress.line);
     contact.with_client(Some(args.timeout), async |client| {
         let meter = Meter::new("importing", "lines", digest.lines, progress.line);
-        let mut import = Import::new(&args, client, place, progress, meter);
+        let mut import = Import::new(args, client, place, progress, meter);
         import.run(source).await
     })
 }
@@ -262,8 +263,8 @@ impl<'a> Import<'a> {
 
     fn show(&mut self) -> anyhow::Result<()> {
         let counts = self.counts;
-        let Stored { stored, skipped, already } = counts.stored;
-        let done = self.lines_seen + stored + skipped + already + counts.errors();
+        let Stored { written, skipped, already } = counts.stored;
+        let done = self.lines_seen + written + skipped + already + counts.errors();
         self.meter.show(done, || counts.text());
         if self.saved.elapsed() >= SAVE_PAUSE {
             self.saved = Instant::now();
@@ -282,13 +283,10 @@ impl<'a> Import<'a> {
         let mut report = format!("imported {}: {}", self.args.file.display(), self.counts.text());
         if !is_complete {
             let most = self.args.max_errors;
-            report.push_str(&format!("; stopped at {most} errors (--max-errors)"));
+            write!(report, "; stopped at {most} errors (--max-errors)")?;
         }
         if self.counts.failed > 0 || !is_complete {
-            report.push_str(&format!(
-                "; repeat the command to go on after line {} ({place})",
-                self.tracker.progress().line
-            ));
+            write!(report, "; repeat the command to go on after line {} ({place})", self.tracker.progress().line)?;
         }
         screen::note(&report);
         Ok(if self.counts.errors() == 0 { Outcome::Done } else { Outcome::Failed })

@@ -50,7 +50,8 @@ use outcome::Outcome;
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 get found siblings, 4 get found nothing, \
                         5 quorum not met (a write may still surface).")]
 struct Arguments {
-    /// Client profile: where the cluster is and who you are there. Else $QUORATE_PROFILE, else ./.quorate/client.toml.
+    /// Client profile: where the cluster is and who you are there. Else `QUORATE_PROFILE`, else
+    /// `./.quorate/client.toml`.
     #[arg(long, global = true, value_name = "PATH")]
     profile: Option<PathBuf>,
 
@@ -96,12 +97,12 @@ pub fn run() -> ExitCode {
 fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
     let contact = Contact::new(arguments.profile);
     match arguments.command {
-        Command::Put(args) => put::run(args, &contact),
+        Command::Put(args) => put::run(&args, &contact),
         Command::Get(args) => get::run(&args, &contact),
         Command::Delete(args) => delete::run(&args, &contact),
         Command::Status(args) => status::run(&args, &contact),
         Command::Cluster(args) => cluster::run(args),
-        Command::Import(args) => import::run(args, &contact),
+        Command::Import(args) => import::run(&args, &contact),
         Command::Export(args) => export::run(args, &contact),
         Command::Dev(args) => dev::run(args).map(|()| Outcome::Done),
         Command::Server(args) => server::run(&args).map(|()| Outcome::Done),

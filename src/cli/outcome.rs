@@ -8,6 +8,9 @@ use crate::client::ClientError;
 /// The exit code of a usage error, as clap has it.
 pub(super) const USAGE: u8 = 2;
 
+/// The exit code of a request that too few replicas answered.
+const QUORUM_NOT_MET: u8 = 5;
+
 /// How a command ended that has said everything it had to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -46,12 +49,13 @@ impl UsageError {
 
 /// The exit code of an error.
 pub(super) fn code_of(error: &anyhow::Error) -> u8 {
-    let is = |test: fn(&ClientError) -> bool| error.chain().any(|e| e.downcast_ref::<ClientError>().is_some_and(test));
-    match () {
-        () if error.chain().any(|e| e.is::<UsageError>()) => USAGE,
-        () if is(ClientError::is_quorum_not_met) => 5,
-        () => 1,
+    if error.chain().any(<dyn std::error::Error>::is::<UsageError>) {
+        return USAGE;
     }
+    let client = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<ClientError>().is_some_and(ClientError::is_quorum_not_met)
+    };
+    if error.chain().any(client) { QUORUM_NOT_MET } else { 1 }
 }
 
 /// Whether the reader of our output has gone: it has seen enough.

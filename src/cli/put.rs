@@ -12,7 +12,7 @@ use super::connection::Contact;
 use super::outcome::{Outcome, UsageError};
 use super::request::{RequestArgs, replicas};
 use super::screen;
-use crate::client::Context;
+use crate::client::{Context, Put};
 use crate::protocol::types::WriteId;
 use crate::protocol::types::limits::VALUE_BYTES_MAX;
 
@@ -38,28 +38,40 @@ pub struct PutArgs {
 pub(super) struct WriteArgs {
     /// Context of the get that the write replaces.
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
-    pub(super) context: Option<Context>,
+    context: Option<Context>,
     /// Copies that must be stored, 1 to 7. Default: the profile's, else the cluster's.
     #[arg(short, value_name = "COPIES", value_parser = replicas())]
-    pub(super) w: Option<u8>,
+    w: Option<u8>,
     /// Name of the write, 32 hexadecimal digits: repeat it to repeat a write that may have happened.
     #[arg(long, value_name = "ID")]
-    pub(super) write_id: Option<WriteId>,
+    write_id: Option<WriteId>,
+}
+
+impl WriteArgs {
+    /// The write as it was asked for.
+    pub(super) fn apply<'a>(&self, mut put: Put<'a>, strict: bool) -> Put<'a> {
+        if let Some(context) = &self.context {
+            put = put.context(context);
+        }
+        if let Some(w) = self.w {
+            put = put.w(w);
+        }
+        if let Some(id) = self.write_id {
+            put = put.write_id(id);
+        }
+        if strict { put.strict() } else { put }
+    }
 }
 
 /// Runs the subcommand.
 ///
 /// # Errors
 /// The client's; a refused quorum says what is stored all the same.
-pub fn run(args: PutArgs, contact: &Contact) -> anyhow::Result<Outcome> {
+pub fn run(args: &PutArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     let address = args.address.check()?;
     let value = read_value(&args.value)?;
     let written = contact.with_client(args.request.timeout, async |client| {
-        let mut put = client.put(address, value);
-        put = args.write.context.iter().fold(put, |put, context| put.context(context));
-        put = args.write.w.into_iter().fold(put, |put, w| put.w(w));
-        put = args.write.write_id.into_iter().fold(put, |put, id| put.write_id(id));
-        let put = if args.request.strict { put.strict() } else { put };
+        let put = args.write.apply(client.put(address, value), args.request.strict);
         Ok((put.send().await?, client.view().roster))
     });
     let (written, roster) = written?;
@@ -94,7 +106,8 @@ fn read_bounded(source: impl Read, name: &str) -> anyhow::Result<Bytes> {
     source.take(limit.saturating_add(1)).read_to_end(&mut value).with_context(|| format!("cannot read {name}"))?;
     if value.len() > VALUE_BYTES_MAX {
         return Err(UsageError(format!(
-            "{name} has more than {VALUE_BYTES_MAX} bytes, the most that a value may have; split it over several sort keys"
+            "{name} has more than {VALUE_BYTES_MAX} bytes, the most that a value may have; split it over several sort \
+             keys"
         ))
         .into());
     }

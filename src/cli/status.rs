@@ -115,10 +115,10 @@ fn to_text(view: Option<&ViewReply>, rows: &[Row]) -> String {
     if let Some(view) = view {
         let (partitions, replicas) = (view.parameters.partitions, view.parameters.replicas);
         let (r, w) = (view.read_quorum, view.write_quorum);
-        out.push_str(&format!(
-            "cluster {}  layout {}  {partitions} partitions, {replicas} replicas, r={r} w={w}\n\n",
-            view.cluster, view.layout
-        ));
+        let (cluster, layout) = (view.cluster, view.layout);
+        let head =
+            format!("cluster {cluster}  layout {layout}  {partitions} partitions, {replicas} replicas, r={r} w={w}");
+        out.push_str(&(head + "\n\n"));
     }
     let head = ["NODE", "ADDRESS", "ROLE", "PARTITIONS", "SHARDS", "DURABILITY", "UPTIME", "PEERS", "VERSION"];
     let mut table: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];

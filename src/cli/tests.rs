@@ -62,7 +62,7 @@ fn mistakes_name_the_argument_and_the_way_out() {
         ("cluster create n1=1.2.3.4:5 --certificate a --key b --ca c --admin ops", "cannot be used with"),
         ("import f.jsonl --existing drop", "replace"),
         ("import f.jsonl --table Up", "a-z 0-9"),
-        ("gte k", "get"),
+        ("delte k", "delete"),
     ] {
         let error = parse(line).map(drop).unwrap_err();
         assert!(error.contains(words), "{line}: {error}");

@@ -99,7 +99,8 @@ pub enum ClientError {
     },
     /// Too few owners of a partition listed their keys. Retry when more nodes run.
     #[error(
-        "partition {partition} was listed by {answered} of the {needed} owners that are needed to find every item: {last}"
+        "partition {partition} was listed by {answered} of the {needed} owners that are needed to find every item: \
+         {last}"
     )]
     ScanIncomplete {
         /// Which partition.

@@ -1,3 +1,5 @@
+//! Tests of `cluster create`: what it refuses, and that a retry is success.
+
 use clap::Parser as _;
 
 use super::*;
@@ -28,8 +30,8 @@ fn zones_weights_and_tables_find_their_place() {
 #[test]
 fn plan_that_cannot_be_is_a_usage_error() {
     for (line, words) in [
-        (format!("{NODES} --zone n9=b"), "there is no node n9"),
-        (format!("{NODES} --weight n9=2"), "there is no node n9"),
+        (format!("{NODES} --zone n9=b"), "the command has no node n9"),
+        (format!("{NODES} --weight n9=2"), "the command has no node n9"),
         (format!("{NODES} --replicas 4"), "the command names 3"),
         (format!("{NODES} --table T=lww"), "a-z"),
         (format!("{NODES} --table t=lww --table t=siblings"), "twice"),

@@ -1,3 +1,5 @@
+//! Tests of `cli::get`.
+
 use super::*;
 use bytes::Bytes;
 

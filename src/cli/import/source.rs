@@ -32,7 +32,7 @@ impl Digest {
             let read = chunk.get(..count).unwrap_or_default();
             let Some(end) = read.last() else { break };
             hash.update(read);
-            lines += read.iter().filter(|byte| **byte == b'\n').count() as u64;
+            lines += read.split(|byte| *byte == b'\n').count() as u64 - 1;
             last = *end;
         }
         // The last line may lack its newline.

@@ -8,7 +8,7 @@ use crate::client::{Client, ClientError, Context};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Stored {
     /// Written now.
-    pub(super) stored: u64,
+    pub(super) written: u64,
     /// The item was there, and `--existing skip`.
     pub(super) skipped: u64,
     /// An earlier run had written them.
@@ -17,7 +17,7 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) const fn add(&mut self, other: Self) {
-        self.stored += other.stored;
+        self.written += other.written;
         self.skipped += other.skipped;
         self.already += other.already;
     }
@@ -59,7 +59,7 @@ async fn put_all(
     let address = unit.address().clone();
     for (id, value) in unit.versions.into_iter().filter(|(id, _)| !is_there(*id)) {
         client.put(address.clone(), value).context(context).write_id(id).send().await?;
-        done.stored += 1;
+        done.written += 1;
     }
     Ok(done)
 }

@@ -1,3 +1,5 @@
+//! Tests of `cli::line`.
+
 use super::*;
 
 use crate::client::{Context, Value};

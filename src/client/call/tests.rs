@@ -1,3 +1,5 @@
+//! Tests of `client::call`.
+
 use std::task::Context;
 
 use super::*;

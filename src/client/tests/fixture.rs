@@ -20,7 +20,7 @@ use crate::protocol::types::*;
 use crate::protocol::version::{self, ConflictPolicy, Dot, Siblings, TokenKey, TokenKeys, Version};
 use crate::protocol::wire::*;
 use crate::transport::service::failure_frame;
-use crate::transport::{CloseCode, LaneSender, Offload, Peer, Purpose, Terms, accept, bind, server_config};
+use crate::transport::{CloseCode, LaneSender, Offload, Peer, Purpose, Tally, Terms, accept, bind, server_config};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(7);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -31,10 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Fails with this text when the future takes too long.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
-    }
+    let output = tokio::time::timeout(DEADLINE, future).await;
+    output.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Waits until the condition holds.
@@ -234,7 +232,7 @@ impl Fake {
                 let (fake, node, hello) = (fake.clone(), node.clone(), hello.clone());
                 tokio::spawn(async move {
                     let policy = |_: &Identity| Ok(());
-                    let accepted = accept(incoming, &hello, &policy, Terms::new(purpose), &Default::default()).await;
+                    let accepted = accept(incoming, &hello, &policy, Terms::new(purpose), &Tally::default()).await;
                     let Ok(session) = accepted else { return };
                     let handler = move |peer: &Peer, lane: &LaneSender, frame: Frame| match purpose {
                         Purpose::Control => fake.control(&node, lane, &frame),

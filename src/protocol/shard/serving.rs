@@ -6,6 +6,7 @@ use super::{Now, Shard, Source};
 use crate::protocol::replica::{ItemKey, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, PartitionId};
+use crate::protocol::version::ConflictPolicy;
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ReadResult, ScanReply, ScanRequest,
 };
@@ -90,9 +91,11 @@ impl Shard {
                 return;
             }
         };
+        let keeps_siblings = self.view.policy(address.table()) == ConflictPolicy::Siblings;
         match ours {
             None => self.store(partition, key, theirs),
             Some(ours) if ours.item == theirs.item => {}
+            Some(ours) if keeps_siblings && theirs.item.dominates(&ours.item) => self.store(partition, key, theirs),
             Some(ours) => {
                 let mut joined = ours.item;
                 if joined.join(&theirs.item, self.view.policy(address.table())) {

@@ -173,28 +173,28 @@ impl Shard {
         let Request::Put(work) = &mut operation.request else { unreachable!("only a put is coordinated") };
         work.minted = minted;
         operation.writing = Some(Put::new(operation.owners.n(), work.w));
-        self.replicate(now, id, &item, &[]);
-        let record = item.to_record();
+        let record = self.replicate(now, id, &item, &[]);
         self.store(partition, &key, Held { item, record });
         self.hold_local_copy(&key, id);
         Ok(())
     }
 
-    /// Sends an item to all owners but this node and those who hold it already.
-    pub(super) fn replicate(&mut self, now: Now, id: u64, item: &Siblings, holders: &[Slot]) {
+    /// Sends an item to all owners but this node and those who hold it already. Returns the item's record: the end of
+    /// the frame, which is the same for all peers and encoded once.
+    pub(super) fn replicate(&mut self, now: Now, id: u64, item: &Siblings, holders: &[Slot]) -> Bytes {
         let fsynced = self.release.fsyncs();
-        let Some(operation) = self.operations.get_mut(id) else { return };
+        let operation = self.operations.get_mut(id).expect("the caller has just set the operation to writing");
         let owners = operation.owners;
-        let Some(writing) = &mut operation.writing else { return };
+        let writing = operation.writing.as_mut().expect("the caller has just set the operation to writing");
         for slot in holders {
             // A read does not say whether a copy is fsynced; a peer shows nothing that is not, when it fsyncs at all.
             writing.add_result(*slot, Copied::Stored { fsynced });
         }
         let (partition, deadline) = (operation.partition, operation.deadline);
-        let request = MergeRequest { address: operation.address.clone(), record: item.to_record() };
         let header = Header::new(Kind::Merge, id, remaining_ms(now, deadline), self.view.layout.id());
-        // One buffer for all peers: the correlation is the operation's, and the answer's sender tells the slot.
-        let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
+        // The correlation is the operation's, and the answer's sender tells the slot.
+        let bytes = MergeRequest::frame_of(header, &operation.address, item);
+        let record = bytes.slice(bytes.len() - item.record_bytes()..);
         for slot in owners.others().filter(|slot| !holders.contains(slot)) {
             let peer = owners.peer(slot);
             if self.peers.is_up(peer) {
@@ -204,6 +204,7 @@ impl Shard {
                 writing.add_result(slot, Copied::Unknown);
             }
         }
+        record
     }
 
     /// Stores here what was read elsewhere, on behalf of a read.

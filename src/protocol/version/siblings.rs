@@ -159,6 +159,16 @@ impl Siblings {
         self.settle(policy);
     }
 
+    /// Whether the join with `older` is this state, byte for byte: everything that it has is here or replaced here.
+    /// The common case of a replica that receives the next write of an item.
+    #[must_use]
+    pub fn dominates(&self, older: &Self) -> bool {
+        let holds = |dot: Dot| self.versions.binary_search_by_key(&dot, |version| version.dot).is_ok();
+        let replaced = |version: &Version| holds(version.dot) || self.vector.covers(version.dot);
+        let kept = |version: &Version| !older.vector.covers(version.dot) || older.versions.contains(version);
+        self.vector.descends(&older.vector) && older.versions.iter().all(replaced) && self.versions.iter().all(kept)
+    }
+
     /// Joins what another replica holds. Returns whether anything here changed.
     pub fn join(&mut self, other: &Self, policy: ConflictPolicy) -> bool {
         let before = self.clone();

@@ -157,6 +157,16 @@ proptest! {
     }
 
     #[test]
+    fn state_dominates_another_exactly_when_their_join_is_it(
+        steps in prop::collection::vec(step(), 1..60),
+        picks in prop::array::uniform2(any::<prop::sample::Index>()),
+    ) {
+        let world = run(&steps, ConflictPolicy::Siblings, true);
+        let [a, b] = picks.map(|pick| pick.get(&world.states).clone());
+        prop_assert_eq!(a.dominates(&b), joined(&a, &b, ConflictPolicy::Siblings) == a);
+    }
+
+    #[test]
     fn siblings_agree_with_the_full_history(steps in prop::collection::vec(step(), 1..80)) {
         let world = run(&steps, ConflictPolicy::Siblings, true);
         for (replica, item) in world.items.iter().enumerate() {

@@ -13,7 +13,9 @@ use bytes::{BufMut, Bytes};
 
 use super::WireError;
 use super::codec::{Reader, address_bytes, put_address};
+use super::frame::{Frame, Header};
 use crate::protocol::types::Address;
+use crate::protocol::version::Siblings;
 
 const FLAG_UNVERIFIED: u8 = 1;
 const FLAG_FSYNCED: u8 = 1;
@@ -122,6 +124,15 @@ impl ReadReply {
 }
 
 impl MergeRequest {
+    /// The whole frame for an item, its record encoded straight into it, as its end.
+    #[must_use]
+    pub fn frame_of(header: Header, address: &Address, item: &Siblings) -> Bytes {
+        Frame::build(header, address_bytes(address) + item.record_bytes(), |out| {
+            put_address(out, address);
+            item.encode(out);
+        })
+    }
+
     /// Bytes of the body.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
