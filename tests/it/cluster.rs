@@ -185,8 +185,8 @@ impl Cluster {
         self.connected(&[0, 1, 2]);
     }
 
-    /// Waits until each node makes all three copies of an item. A node that was killed and started again may be taken for
-    /// connected until somebody uses the old connection.
+    /// Waits until each node makes all three copies of an item. A node that was killed and started again may be taken
+    /// for connected until somebody uses the old connection.
     pub(crate) fn all_reach_all(&self) {
         for door in self.doors() {
             let target = format!("{}?quorum=strict&w=3", item("probe", &door.address.to_string()));

@@ -387,8 +387,8 @@ fn stamp(now: Now, known: Hlc, policy: ConflictPolicy) -> Result<Hlc, Failure> {
     }
 }
 
-/// The context of a write names its client's last write by one dot, seen without the siblings beside it. Replacing it puts
-/// an entry into the vector that covers the earlier dots of its actor too, so whoever does that must hold, or know
+/// The context of a write names its client's last write by one dot, seen without the siblings beside it. Replacing it
+/// puts an entry into the vector that covers the earlier dots of its actor too, so whoever does that must hold, or know
 /// replaced, what those are: a coordinator that found the write nowhere would drop a sibling that nobody has seen.
 fn refuse_unfounded(item: &Siblings, context: &Context, policy: ConflictPolicy) -> Result<(), Failure> {
     match context.own {
