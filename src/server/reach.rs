@@ -1,7 +1,7 @@
 //! Which members the shards of this node reach: written by each shard, read for status and readiness.
 //!
-//! The control link to a member comes up first, and tells the shards where to connect to. Until they have, requests that
-//! need the member fail: whoever waits for a node to be ready waits for its shards.
+//! The control link to a member comes up first, and tells the shards where to connect to. Until they have, requests
+//! that need the member fail: whoever waits for a node to be ready waits for its shards.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
