@@ -1,7 +1,7 @@
 //! A node that neither dies nor answers: SIGSTOP takes its processor away, and the sockets stay open.
 //!
-//! Nobody may wait for it. The two others are measured with it and without it in one run, in alternating rounds, so that
-//! whatever else the machine does happens to both.
+//! Nobody may wait for it. The two others are measured with it and without it in one run, in alternating rounds, so
+//! that whatever else the machine does happens to both.
 
 use std::fmt::Write as _;
 use std::thread;
