@@ -79,8 +79,8 @@ impl Cluster {
             Process::new(["server", "--config", &text_of(&config)], dir.path(), &dir.path().join(format!("{name}.log")))
         });
         let cluster = Self { nodes: nodes.into(), dir, ports, shape };
-        for node in 0..NAMES.len() {
-            fs::write(cluster.path(&format!("{}.toml", NAMES[node])), cluster.config(node)).expect("a configuration");
+        for (node, name) in NAMES.iter().enumerate() {
+            fs::write(cluster.path(&format!("{name}.toml")), cluster.config(node)).expect("a configuration");
         }
         cluster.write_profile("client.toml", "app");
         cluster
@@ -185,8 +185,8 @@ impl Cluster {
         self.connected(&[0, 1, 2]);
     }
 
-    /// Waits until each node makes all three copies of an item. A node that was killed and started again may be taken
-    /// for connected until somebody uses the old connection.
+    /// Waits until each node makes all three copies of an item. A node that was killed and started again may be
+    /// taken for connected until somebody uses the old connection.
     pub(crate) fn all_reach_all(&self) {
         for door in self.doors() {
             let target = format!("{}?quorum=strict&w=3", item("probe", &door.address.to_string()));

@@ -59,7 +59,8 @@ fn quorums_go_on_without_one_node_and_fail_honestly_without_two() {
     let target = format!("{}?quorum=strict&w=3&timeout_ms=700", item(TABLE, "wide"));
     let refused = cluster.door(0).put(&target, None, b"wide").refuses(503, "quorum_not_met", &["2 of 3", "n3"]);
     let error = &refused.json()["error"];
-    let mut nodes: Vec<_> = error["stored"]["nodes"].as_array().expect("nodes").iter().map(|n| n.to_string()).collect();
+    let mut nodes: Vec<_> =
+        error["stored"]["nodes"].as_array().expect("nodes").iter().map(ToString::to_string).collect();
     nodes.sort();
     assert_eq!(nodes, ["\"n1\"", "\"n2\""], "{refused}");
     assert_eq!(error["stored"]["primaries"], 2, "{refused}");

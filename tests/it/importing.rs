@@ -25,7 +25,7 @@ fn packages(cluster: &Cluster) -> PathBuf {
     let output = Command::new("python3").args([script, STATUS]).output();
     let output = output.unwrap_or_else(|error| panic!("python3 is needed to read {STATUS}: {error}"));
     assert!(output.status.success(), "{script}: {output:?}");
-    let count = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    let count = String::from_utf8_lossy(&output.stdout).lines().count();
     assert!(
         count >= STANZAS_MIN,
         "{STATUS} has {count} stanzas; {STANZAS_MIN} are needed: run this on a Debian machine"
@@ -47,7 +47,9 @@ fn items(lines: &[u8]) -> BTreeMap<Place, Vec<String>> {
         };
         items.entry(["table", "key", "sort"].map(field)).or_default().push(field("value"));
     }
-    items.values_mut().for_each(|values| values.sort());
+    for values in items.values_mut() {
+        values.sort();
+    }
     items
 }
 

@@ -68,8 +68,7 @@ impl Process {
         self.child = Some(command.spawn().expect("the program under test starts"));
     }
 
-    /// Waits until its output since the last start has these words; the whole of it. Fails when the process ends
-    /// before.
+    /// Waits until its output since the last start has these words; all of it. Fails when the process ends before.
     pub(crate) fn says(&mut self, words: &str) -> String {
         until(&format!("{words:?} in {}", self.log.display()), || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("our own child"));

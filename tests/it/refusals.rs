@@ -150,10 +150,12 @@ fn cluster_is_created_once() {
     let runtime = runtime();
     let dial = |who: &str, node: usize| {
         let (credentials, address) = (cluster.credentials(who), cluster.ports.control(node));
-        runtime.block_on(Control::dial(&credentials, address, Duration::from_secs(5)))
+        runtime
+            .block_on(Control::dial(&credentials, address, Duration::from_secs(5)))
+            .map_err(|error| error.to_string())
     };
     // A node that waits talks to administrators only.
-    let error = dial("app", 0).err().map(|error| error.to_string()).unwrap_or_default();
+    let error = dial("app", 0).err().unwrap_or_default();
     assert!(error.contains("talks to administrators only") && error.contains("quorate cluster create"), "{error}");
     // An administrator of another cluster is not one here.
     make_certificates(&cluster.path("other"));
