@@ -5,7 +5,7 @@
 //!   generation    u64, the number of the last boot
 //!   kernel-boot   the kernel's boot id during it
 //!   clean         empty; there after a clean close until the next open
-//!   unverified    empty; there while the node's answers do not count (rule 4 of the design)
+//!   verification, reset-secret, disks    the control thread's own: `server::node`
 //!   creation      opaque: how the cluster was created
 //!   roster, layouts, tables, token-keys    opaque: the control thread's
 //! ```
@@ -106,16 +106,6 @@ impl<'store> Meta<'store> {
         self.put_record(CREATION, creation)
     }
 
-    /// Whether this node's answers add data but do not count toward a read quorum.
-    pub fn is_unverified(&self) -> Result<bool, MetaError> {
-        Ok(self.record(UNVERIFIED)?.is_some())
-    }
-
-    /// Sets or clears that.
-    pub fn set_unverified(&self, unverified: bool) -> Result<(), MetaError> {
-        self.apply(&[(UNVERIFIED, unverified.then(Vec::new))])
-    }
-
     /// An opaque record of the control thread's, by its name in lower case.
     pub fn record(&self, name: &'static str) -> Result<Option<Bytes>, MetaError> {
         let unreadable = |message| MetaError::Unreadable { record: name, message };
@@ -185,6 +175,5 @@ pub(super) const GENERATION: &str = "generation";
 pub(super) const KERNEL_BOOT: &str = "kernel-boot";
 pub(super) const CLEAN: &str = "clean";
 const CREATION: &str = "creation";
-const UNVERIFIED: &str = "unverified";
 const IDENTITY_FORMAT: u8 = 1;
 const GONE: &str = "the meta column family is gone";

@@ -63,7 +63,7 @@ pub enum BindError {
     },
 }
 
-/// What outlives the process and lets its successor speak for it: derived from the node's key, never shown.
+/// What outlives the process and lets its successor speak for it: kept in its data directory, never shown.
 #[derive(Clone)]
 pub struct NodeSecret(Arc<[u8; 32]>);
 

@@ -384,3 +384,18 @@ fn context_of_a_write_does_not_cover_the_sibling_beside_it() {
     let held: Vec<Dot> = state.versions().iter().map(|version| version.dot).collect();
     assert_eq!(held, [dot(1, 1), dot(1, 3)]);
 }
+
+/// Data on disks and frames between versions of the program depend on these bytes.
+#[test]
+fn golden_record_pins_the_format() {
+    let tomb = Version { tombstone: true, value: Bytes::new(), ..version(dot(2, 3), 5) };
+    let record = item(&[(1, 4)], vec![version(dot(2, 1), 7), tomb]).to_record();
+    let hex = record.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let vector = "0001000000000000000100000000000000040002";
+    let live = "0000000000000002000000000000000100000000000000070000000000000002000000000000000100\
+                0000000000000000000000120000000000000000";
+    let dead = "0000000000000002000000000000000300000000000000050000000000000002000000000000000301\
+                0000000000000000000000000000000000000000";
+    let value = "303030303030303030303030303030323a31";
+    assert_eq!(hex, format!("010000008e{vector}{live}{dead}{value}"));
+}

@@ -196,3 +196,12 @@ fn failure_comes_back_as_it_went() {
     let failure = Failure { stored: vec![copy], ..Failure::new(FailureCode::QuorumNotMet, "1 of 2") };
     assert_eq!(decode_control::<Failure>(&encode_control(&failure), "error"), Ok(failure));
 }
+
+/// Nodes of different versions talk to each other while a cluster is upgraded: these bytes stay.
+#[test]
+fn golden_frame_pins_the_header() {
+    let header = Header::new(Kind::Merge, 0x0102_0304_0506_0708, 500, LayoutId::new(7, 0xabcd << 112));
+    let bytes = Frame::new(header.as_forwarded(), Bytes::from_static(b"\xee")).to_bytes();
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    assert_eq!(hex, "0000001d013200010102030405060708000001f400000007abcd000000000000ee");
+}

@@ -124,17 +124,12 @@ fn records_of_the_node_survive() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path(), Durability::Os);
     assert_eq!(store.meta().creation().unwrap(), None);
-    assert!(!store.meta().is_unverified().unwrap());
     store.meta().put_creation(b"created").unwrap();
-    store.meta().set_unverified(true).unwrap();
     store.meta().put_record("roster", b"all").unwrap();
     drop(store);
     let store = open(home.path(), Durability::Os);
     assert_eq!(store.meta().creation().unwrap(), Some(Bytes::from_static(b"created")));
     assert_eq!(store.meta().record("roster").unwrap(), Some(Bytes::from_static(b"all")));
-    assert!(store.meta().is_unverified().unwrap());
-    store.meta().set_unverified(false).unwrap();
-    assert!(!store.meta().is_unverified().unwrap());
 }
 
 #[test]
