@@ -5,6 +5,7 @@ enum C {
     Dev(quorate::cli::dev::DevArgs),
     Server(quorate::cli::server::ServerArgs),
     Cert(quorate::cli::cert::CertArgs),
+    Sim(quorate::cli::sim::SimArgs),
 }
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,6 +14,7 @@ fn main() {
         C::Dev(a) => quorate::cli::dev::run(a),
         C::Server(a) => quorate::cli::server::run(a),
         C::Cert(a) => quorate::cli::cert::run(a),
+        C::Sim(a) => quorate::cli::sim::run(a),
     };
     if let Err(e) = r {
         eprintln!("{e:#}");

@@ -3,3 +3,4 @@
 pub mod cert;
 pub mod dev;
 pub mod server;
+pub mod sim;
