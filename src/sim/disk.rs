@@ -61,6 +61,10 @@ pub(super) enum Ask {
 }
 
 impl Disk {
+    pub(super) fn new() -> Self {
+        Self { slowness: 1, ..Self::default() }
+    }
+
     /// Commits a batch as one. `None` when the disk is full.
     pub(super) fn commit(&mut self, batch: Batch) -> Option<u64> {
         if self.full {

@@ -30,8 +30,4 @@ impl<E> Heap<E> {
         let Reverse((at, _, place)) = self.order.pop()?;
         Some((at, self.events.remove(place)))
     }
-
-    pub(super) fn next_at(&self) -> Option<u64> {
-        self.order.peek().map(|Reverse((at, _, _))| *at)
-    }
 }

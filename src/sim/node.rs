@@ -99,7 +99,7 @@ impl Node {
             life: 0,
             running: false,
             seats: (0..shards).map(seat).collect(),
-            disk: Disk { slowness: 1, ..Disk::default() },
+            disk: Disk::new(),
             paused_until: 0,
             slowness: 1,
             wall_offset_ms: offset,
