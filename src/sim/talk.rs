@@ -87,7 +87,8 @@ impl World {
         let policy = if table == LATEST { ConflictPolicy::LastWriterWins } else { ConflictPolicy::Siblings };
         let layout = &self.nodes[0].view.layout;
         let item = self.oracle.item(&address, layout, policy);
-        if table == MODIFIED {
+        // A stale read makes a sibling of a later write: no bound without R + W > N.
+        if table == MODIFIED && self.options.reads_see_writes() {
             self.oracle.items[item].modifiers = Some(self.crowd.modifiers());
         }
         if self.oracle.items[item].writes() > WRITES_PER_KEY_MAX {

@@ -152,6 +152,7 @@ impl Shard {
             item.join(gathered, policy);
         }
         let context = work.context.clone();
+        refuse_unfounded(&item, &context, policy)?;
         let hlc = stamp(now, item.hlc().max(context.hlc), policy)?;
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         let request = work.request.clone();
@@ -382,6 +383,22 @@ fn stamp(now: Now, known: Hlc, policy: ConflictPolicy) -> Result<Hlc, Failure> {
             );
             Err(Failure::new(FailureCode::Conflict, text))
         }
+    }
+}
+
+/// The context of a write names its client's last write by one dot, seen without the siblings beside it. Replacing it puts
+/// an entry into the vector that covers the earlier dots of its actor too, so whoever does that must hold, or know
+/// replaced, what those are: a coordinator that found the write nowhere would drop a sibling that nobody has seen.
+fn refuse_unfounded(item: &Siblings, context: &Context, policy: ConflictPolicy) -> Result<(), Failure> {
+    match context.own {
+        Some(own) if policy == ConflictPolicy::Siblings && !item.knows(own) => {
+            let text = format!(
+                "the write replaces {own}, its client's last one, and no replica that has that one could be read; \
+                 nothing was written; ask again, or read the item and write with the context of that read"
+            );
+            Err(Failure::new(FailureCode::QuorumNotMet, text))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -344,6 +344,27 @@ fn context_ahead_of_the_coordinator_makes_it_fetch() {
     }
 }
 
+/// Found by the simulator, seed 17 of `sim: wire the command line`: Y's acknowledged write was dropped, and nobody had
+/// seen it. X's context names its own last write only; replaced where nobody has it, its entry in the vector
+/// covered Y's earlier dot of the same actor.
+#[test]
+fn own_write_that_is_found_nowhere_does_not_take_an_unseen_sibling_along() {
+    let mut cluster = three();
+    let k = address("k");
+    cluster.lose = Box::new(|flight| flight.to == 2);
+    cluster.put(0, &put_of(&k, 1, "of y", &none())).put();
+    let own = cluster.put(0, &put_of(&k, 2, "of x", &none())).put().token;
+    cluster.lose = Box::new(|flight| flight.frame.kind() == Some(Kind::Read));
+    let failure = cluster.put(2, &put_of(&k, 3, "of x again", &own)).failed();
+    assert_eq!(failure.code, FailureCode::QuorumNotMet);
+    assert!(failure.message.contains("nothing was written"), "{failure}");
+    cluster.lose = Box::new(|_| false);
+    cluster.put(2, &put_of(&k, 3, "of x again", &own)).put();
+    for at in 0..3 {
+        assert_eq!(values(&cluster.get(at, &k, 3).got()), ["of x again", "of y"]);
+    }
+}
+
 #[test]
 fn last_writer_wins_table_keeps_one_version() {
     let mut cluster = three();
