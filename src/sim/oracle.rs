@@ -48,6 +48,20 @@ pub(super) struct Write {
     pub(super) acked: Option<(Dot, Vec<(u16, bool)>)>,
 }
 
+/// What a dot's client, or its coordinator, is known to have seen.
+#[derive(Debug)]
+struct Known {
+    context: Context,
+    /// Held beside the dot when it was first seen, so not replaced by it, whatever the vector's entries cover.
+    beside: Vec<Dot>,
+}
+
+impl Known {
+    fn covers(&self, dot: Dot) -> bool {
+        self.context.covers(dot) && !self.beside.contains(&dot)
+    }
+}
+
 #[derive(Debug)]
 struct Seen {
     dot: Dot,
@@ -55,7 +69,7 @@ struct Seen {
     hlc: Hlc,
     tombstone: bool,
     checksum: u64,
-    past: Context,
+    past: Known,
     /// Dots that replace this one. One whose past has another of them is left out: it proves nothing more.
     replaced_by: Vec<usize>,
 }
@@ -267,8 +281,11 @@ impl Oracle {
             return Err(siblings(&text));
         };
         let past = match &write.past {
-            Past::Sent(context) => context.clone(),
-            Past::ReadByCoordinator => Context { vector: state.vector().clone(), own: None, hlc: Hlc::ZERO },
+            Past::Sent(context) => Known { context: context.clone(), beside: Vec::new() },
+            Past::ReadByCoordinator => Known {
+                context: Context { vector: state.vector().clone(), own: None, hlc: Hlc::ZERO },
+                beside: state.versions().iter().map(|held| held.dot).collect(),
+            },
         };
         item.take_in(version, past);
         self.newest.push(version.dot);
@@ -277,7 +294,7 @@ impl Oracle {
 }
 
 impl Item {
-    fn take_in(&mut self, version: &Version, past: Context) {
+    fn take_in(&mut self, version: &Version, past: Known) {
         let place = self.dots.len();
         for at in 0..place {
             let dots = &self.dots;
