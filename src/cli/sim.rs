@@ -37,6 +37,7 @@ pub struct SimArgs {
 ///
 /// # Errors
 /// A promise was not kept, or nobody reads standard output.
+#[expect(clippy::needless_pass_by_value, reason = "every subcommand takes its arguments so")]
 pub fn run(args: SimArgs) -> anyhow::Result<()> {
     let overrides =
         Overrides { nodes: args.nodes, operations: args.operations, calm: args.calm, ..Overrides::default() };

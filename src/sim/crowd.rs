@@ -122,8 +122,7 @@ impl Crowd {
     pub(super) fn add_auditors(&mut self) -> std::ops::Range<usize> {
         let first = self.sessions.len();
         for _ in 0..AUDITORS {
-            let session =
-                Session { trade: Trade::Auditor, home: 0, tokens: BTreeMap::new(), next: None, busy: false };
+            let session = Session { trade: Trade::Auditor, home: 0, tokens: BTreeMap::new(), next: None, busy: false };
             self.sessions.push(session);
         }
         first..self.sessions.len()
@@ -163,10 +162,8 @@ impl Crowd {
     /// A value that no other write has.
     pub(super) fn value(&mut self, number: u64, load: &LoadOptions) -> Bytes {
         let mut value = number.to_be_bytes().to_vec();
-        let length = match self.draw.chance(load.bulk) {
-            true => 70_000,
-            false => self.draw.between(8, load.value_bytes_max.max(8)),
-        };
+        let bulk = self.draw.chance(load.bulk);
+        let length = if bulk { 70_000 } else { self.draw.between(8, load.value_bytes_max.max(8)) };
         value.resize(usize::try_from(length).expect("below 100 KB"), b'.');
         value.into()
     }

@@ -162,11 +162,14 @@ impl Disk {
     /// Lists keys for a shard.
     pub(super) fn scan(&self, partition: PartitionId, range: &ScanRange) -> ScanPage {
         let Some(map) = self.committed.get(&partition) else { return ScanPage::default() };
-        let from = range.after.as_ref().map_or_else(|| Bytes::from_static(&[KeyKind::Item as u8]), |key| {
-            let mut next = key.as_bytes().to_vec();
-            next.push(0);
-            next.into()
-        });
+        let from = range.after.as_ref().map_or_else(
+            || Bytes::from_static(&[KeyKind::Item as u8]),
+            |key| {
+                let mut next = key.as_bytes().to_vec();
+                next.push(0);
+                next.into()
+            },
+        );
         let end = Bytes::from_static(&[KeyKind::Item as u8 + 1]);
         let in_table = |key: &Bytes| {
             range.table.is_empty() || table_of(key).is_some_and(|table| table.as_slice() == range.table.as_ref())

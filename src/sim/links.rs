@@ -39,7 +39,7 @@ impl World {
         if self.options.mutation.is_some() && self.mutate(&mut flight) {
             return true;
         }
-        self.fly(flight);
+        self.fly(&flight);
         true
     }
 
@@ -47,7 +47,7 @@ impl World {
     pub(super) fn answer(&mut self, seat: SeatId, asker: Asker, bytes: Bytes) {
         match asker {
             Asker::Client { operation, attempt } => self.answer_client(operation, attempt, bytes),
-            Asker::Peer { node, shard, epoch } => self.fly(Flight {
+            Asker::Peer { node, shard, epoch } => self.fly(&Flight {
                 from: seat.node,
                 to: node,
                 from_shard: seat.shard,
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    fn fly(&mut self, flight: Flight) {
+    fn fly(&mut self, flight: &Flight) {
         self.tally.frames += 1;
         self.tally.bytes += flight.bytes.len() as u64;
         if flight.bytes.len() > FRAME_BYTES_MAX {
@@ -68,7 +68,7 @@ impl World {
             self.finding.get_or_insert(Finding::new(Checker::Bounds, text));
         }
         let garbage = self.network.garbage(&flight.bytes);
-        match self.network.fate(self.now, &flight) {
+        match self.network.fate(self.now, flight) {
             Fate::Lost => {}
             Fate::Arrives(at) => self.heap.push(at, Event::Deliver(flight.clone())),
             Fate::ArrivesTwice(at, again) => {
@@ -77,7 +77,7 @@ impl World {
             }
         }
         if let Some(bytes) = garbage {
-            let flight = Flight { bytes, garbage: true, ..flight };
+            let flight = Flight { bytes, garbage: true, ..flight.clone() };
             if let Fate::Arrives(at) | Fate::ArrivesTwice(at, _) = self.network.fate(self.now, &flight) {
                 self.heap.push(at, Event::Deliver(flight));
             }
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// A frame arrives, in pieces, at the shard that it was sent to.
-    pub(super) fn deliver(&mut self, flight: Flight) {
+    pub(super) fn deliver(&mut self, flight: &Flight) {
         let (asker, answerer) = if flight.answer { (flight.to, flight.from) } else { (flight.from, flight.to) };
         let link = *self.network.link(asker, answerer);
         if !link.alive || link.epoch != flight.epoch {
@@ -100,23 +100,19 @@ impl World {
             assert!(matches!(early, Ok(None)), "a frame is whole only when all of it is there");
             place.decoder.extend(rest);
         }
-        let frame = match place.decoder.next_frame() {
-            Ok(Some(frame)) => frame,
+        let Ok(Some(frame)) = place.decoder.next_frame() else {
             // A connection that sends what is no frame is closed.
-            Ok(None) | Err(_) => {
-                place.decoder = FrameDecoder::new(FRAME_BYTES_MAX);
-                return self.break_link(asker, answerer, MS);
-            }
+            place.decoder = FrameDecoder::new(FRAME_BYTES_MAX);
+            return self.break_link(asker, answerer, MS);
         };
         if flight.garbage && self.options.mutation == Some(Mutation::PanicOnGarbage) {
             assert!(decode_any(&frame.body) > 0, "a frame that makes no sense ended the process");
         }
-        let input = match flight.answer {
-            true => Input::Answer { peer: flight.from, frame },
-            false => {
-                let asker = Asker::Peer { node: flight.from, shard: flight.from_shard, epoch: flight.epoch };
-                Input::Request { asker, frame }
-            }
+        let input = if flight.answer {
+            Input::Answer { peer: flight.from, frame }
+        } else {
+            let asker = Asker::Peer { node: flight.from, shard: flight.from_shard, epoch: flight.epoch };
+            Input::Request { asker, frame }
         };
         self.hand(SeatId { node: flight.to, shard: flight.to_shard }, input);
     }
@@ -203,17 +199,13 @@ impl World {
     pub(super) fn cut(&mut self, from: u16, to: u16, add: bool) {
         self.network.cut(from, to, add);
         for (asker, answerer) in [(from, to), (to, from)] {
-            let event = match add {
-                true => {
-                    let epoch = self.network.link(asker, answerer).epoch;
-                    Event::LinkIdle { asker, answerer, epoch }
-                }
-                false => Event::LinkTry { asker, answerer },
+            let (event, low, high) = if add {
+                let epoch = self.network.link(asker, answerer).epoch;
+                (Event::LinkIdle { asker, answerer, epoch }, 100 * MS, 3_000 * MS)
+            } else {
+                (Event::LinkTry { asker, answerer }, MS, 100 * MS)
             };
-            let after = match add {
-                true => self.network.delay(100 * MS, 3_000 * MS),
-                false => self.network.delay(MS, 100 * MS),
-            };
+            let after = self.network.delay(low, high);
             self.heap.push(self.now + after, event);
         }
     }
@@ -237,9 +229,7 @@ impl World {
                 let new = item.versions().iter().filter(|version| is_new(version.dot)).cloned().collect();
                 Siblings::from_parts(item.vector().clone(), new)
             }
-            Some(Mutation::DropContextOnMerge) => {
-                Siblings::from_parts(VersionVector::new(), item.versions().to_vec())
-            }
+            Some(Mutation::DropContextOnMerge) => Siblings::from_parts(VersionVector::new(), item.versions().to_vec()),
             _ => return false,
         };
         if let Some(changed) = changed {

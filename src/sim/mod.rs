@@ -13,7 +13,8 @@
 //!   oracle  <--what clients sent and heard, what disks committed-- finds a promise that was not kept
 //! ```
 //!
-//! The idea of the swarm and of two phases (break anything, then heal and check) is FoundationDB's and `TigerBeetle`'s;
+//! The idea of the swarm and of two phases (break anything, then heal and check) is `FoundationDB`'s and
+//! `TigerBeetle`'s;
 //! that the nodes are pure machines on one heap is sled's. `capabilities` says which promises are checked today, and
 //! `mutation` breaks the rules on purpose, to prove that the checkers see it.
 //!

@@ -135,12 +135,11 @@ impl Network {
         }
         let draw = &mut self.draw;
         // A body cut short, or one of nothing but noise; a header that no request goes by.
-        let body: Vec<u8> = match draw.chance(500_000) {
-            true => {
-                let body = bytes.get(super::FRAME_HEADER_BYTES..).unwrap_or_default();
-                body.get(..draw.index(body.len() + 1)).unwrap_or_default().to_vec()
-            }
-            false => (0..draw.below(100)).map(|_| u8::try_from(draw.below(256)).unwrap_or_default()).collect(),
+        let body: Vec<u8> = if draw.chance(500_000) {
+            let body = bytes.get(super::FRAME_HEADER_BYTES..).unwrap_or_default();
+            body.get(..draw.index(body.len() + 1)).unwrap_or_default().to_vec()
+        } else {
+            (0..draw.below(100)).map(|_| u8::try_from(draw.below(256)).unwrap_or_default()).collect()
         };
         Some(super::frame_of_noise(draw, &body))
     }

@@ -406,9 +406,10 @@ impl World {
             );
             self.finding.get_or_insert(Finding::new(Checker::Termination, text));
         }
-        let next = match place.inbox.is_empty() {
-            false => Some(self.now + 10_000 * node.slowness),
-            true => shard.next_deadline().map(|at| at.as_nanos().max(self.now + 1)),
+        let next = if place.inbox.is_empty() {
+            shard.next_deadline().map(|at| at.as_nanos().max(self.now + 1))
+        } else {
+            Some(self.now + 10_000 * node.slowness)
         };
         if let Some(at) = next {
             self.schedule_turn(seat, at);

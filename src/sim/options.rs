@@ -208,6 +208,9 @@ const WALL_MS_MAX: u64 = 6 * 60 * 1000;
 
 impl Options {
     /// What the seed says, with what a person fixed in its place.
+    ///
+    /// # Panics
+    /// Never: what is drawn fits where it goes.
     #[must_use]
     pub fn draw(seed: u64, overrides: &Overrides) -> Self {
         let mut draw = Draw::new(seed, "options");
@@ -244,6 +247,11 @@ impl Options {
         }
         if overrides.calm {
             options.calm();
+        }
+        // Without retries every merge of nothing new is a read's: the mutation then breaks that rule and no other.
+        if overrides.mutation == Some(Mutation::SkipWriteBack) {
+            options.load.attempts_max = 1;
+            options.network.duplicate = 0;
         }
         options
     }

@@ -195,9 +195,10 @@ impl Oracle {
                 return Err(Finding::new(Checker::Siblings, text));
             }
         }
-        let twice = versions.iter().enumerate().find(|(place, version)| {
-            versions.iter().take(*place).any(|before| before.write_id == version.write_id)
-        });
+        let twice = versions
+            .iter()
+            .enumerate()
+            .find(|(place, version)| versions.iter().take(*place).any(|before| before.write_id == version.write_id));
         if let Some((_, version)) = twice {
             let text = format!("{who} was shown write {} of {:?} twice", version.write_id, item.address);
             return Err(siblings(&text));
@@ -206,9 +207,10 @@ impl Oracle {
             let known = item.places.get(&missing).and_then(|place| item.dots.get(*place));
             let write = known.map(|seen| seen.write_id.to_string()).unwrap_or_default();
             let acked = known.and_then(|seen| self.writes.get(&seen.write_id)).is_some_and(|w| w.acked.is_some());
-            let (checker, why) = match acked {
-                true => (Checker::AckedWrites, "was acknowledged"),
-                false => (Checker::Sessions, "was shown by a read"),
+            let (checker, why) = if acked {
+                (Checker::AckedWrites, "was acknowledged")
+            } else {
+                (Checker::Sessions, "was shown by a read")
             };
             let text = format!(
                 "{who} read {:?} and did not see dot {missing} (write {write}), which {why} before the read began; it \
@@ -272,7 +274,8 @@ impl Oracle {
             return Err(siblings(&text));
         }
         let written = self.writes.get(&version.write_id).filter(|write| write.item == at);
-        let genuine = written.filter(|write| write.checksum == version.checksum && write.tombstone == version.tombstone);
+        let genuine =
+            written.filter(|write| write.checksum == version.checksum && write.tombstone == version.tombstone);
         let Some(write) = genuine.filter(|_| version.is_intact(&item.address)) else {
             let text = format!(
                 "{node} stored {:?} with dot {} for write {}, which no client sent for this item with this value",

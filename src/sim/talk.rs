@@ -46,10 +46,10 @@ impl World {
 
     fn node_for(&mut self, number: usize) -> u16 {
         let home = self.crowd.sessions[number].home;
-        match self.crowd.draw.chance(700_000) {
-            true => home,
-            false => u16::try_from(self.crowd.draw.below(u64::from(self.options.nodes))).expect("at most 50"),
+        if self.crowd.draw.chance(700_000) {
+            return home;
         }
+        u16::try_from(self.crowd.draw.below(u64::from(self.options.nodes))).expect("at most 50")
     }
 
     fn wish(&mut self, number: usize) -> Wish {
@@ -197,10 +197,8 @@ impl World {
         decoder.extend(bytes);
         let frame = decoder.next_frame().ok().flatten().expect("a client's frame is whole");
         let shards = self.nodes[usize::from(node)].seats.len();
-        let shard = match self.crowd.draw.chance(900_000) {
-            true => self.shard_of(operation, shards),
-            false => self.crowd.draw.index(shards),
-        };
+        let knows = self.crowd.draw.chance(900_000);
+        let shard = if knows { self.shard_of(operation, shards) } else { self.crowd.draw.index(shards) };
         let shard = u16::try_from(shard).expect("at most 4 shards");
         self.hand(SeatId { node, shard }, Input::Request { asker: Asker::Client { operation, attempt }, frame });
     }
@@ -314,10 +312,8 @@ impl World {
                 continue;
             }
             let key = seen.key.as_bytes();
-            let held = match copy.fsynced {
-                true => node.disk.held_durably(seen.partition, key),
-                false => node.disk.held(seen.partition, key),
-            };
+            let durably = || node.disk.held_durably(seen.partition, key);
+            let held = if copy.fsynced { durably() } else { node.disk.held(seen.partition, key) };
             let knows = held.and_then(|record| Siblings::decode(record).ok()).is_some_and(|item| item.knows(reply.dot));
             if !knows {
                 let text = format!(

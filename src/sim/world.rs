@@ -23,7 +23,7 @@ use super::options::Options;
 use super::oracle::Oracle;
 use crate::protocol::replica::open_copy;
 use crate::protocol::ring::{Layout, Member, Parameters, Roster};
-use crate::protocol::shard::View;
+use crate::protocol::shard::{Shard, View};
 use crate::protocol::types::{ClusterId, NodeId};
 use crate::protocol::version::{ConflictPolicy, TokenKey, TokenKeys, VersionVector};
 use crate::protocol::wire::{Creation, TableRecord};
@@ -176,7 +176,7 @@ impl World {
             }
             // What was meant for a process that is gone.
             Event::Turn { .. } | Event::Looked { .. } | Event::Synced { .. } | Event::SyncTick { .. } => {}
-            Event::Deliver(flight) => self.deliver(flight),
+            Event::Deliver(flight) => self.deliver(&flight),
             Event::LinkDown { asker, answerer, epoch } => self.link_down(asker, answerer, epoch),
             Event::LinkTry { asker, answerer } => self.link_try(asker, answerer),
             Event::LinkIdle { asker, answerer, epoch } => self.link_idle(asker, answerer, epoch),
@@ -207,7 +207,9 @@ impl World {
     /// Adds an event to the hash of the run.
     fn note(&mut self, event: &Event) {
         let (kind, a, b, bytes): (u8, u64, u64, &[u8]) = match event {
-            Event::Turn { seat, life } => (1, u64::from(seat.node) << 16 | u64::from(seat.shard), u64::from(*life), &[]),
+            Event::Turn { seat, life } => {
+                (1, u64::from(seat.node) << 16 | u64::from(seat.shard), u64::from(*life), &[])
+            }
             Event::Deliver(flight) => (2, u64::from(flight.from) << 16 | u64::from(flight.to), 0, &flight.bytes),
             Event::Looked { seat, .. } => (3, u64::from(seat.node), u64::from(seat.shard), &[]),
             Event::Synced { node, to, .. } => (4, u64::from(*node), *to, &[]),
@@ -313,7 +315,7 @@ impl World {
     fn check_quiet(&mut self) {
         let sent = self.tally.frames - self.frames_when_settled;
         let busy = self.nodes.iter().zip(1..).find_map(|(node, number)| {
-            let under_way: usize = node.seats.iter().filter_map(|seat| seat.shard.as_ref()).map(|s| s.in_flight()).sum();
+            let under_way: usize = node.seats.iter().filter_map(|seat| seat.shard.as_ref()).map(Shard::in_flight).sum();
             (under_way > 0).then_some((number, under_way))
         });
         let requests = self.crowd.begun.max(1);
@@ -334,7 +336,8 @@ impl World {
             for _ in 0..AUDITS_PER_ITEM {
                 let through = u16::try_from(node).expect("at most 50");
                 self.crowd.audits.push_back((item, through, 0));
-                node = (node + 1 + self.crowd.draw.below(u64::from(self.options.nodes))) % u64::from(self.options.nodes);
+                node =
+                    (node + 1 + self.crowd.draw.below(u64::from(self.options.nodes))) % u64::from(self.options.nodes);
             }
         }
         for session in self.crowd.add_auditors() {
@@ -407,4 +410,3 @@ fn creation(options: &Options) -> Creation {
         tables: vec![latest],
     }
 }
-
