@@ -102,7 +102,7 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::ConfirmUnstored, &[Checker::Durability, Checker::AckedWrites, Checker::Sessions], 60),
     (Mutation::DropCommits, &[Checker::Durability, Checker::AckedWrites, Checker::Sessions], 60),
     (Mutation::EarlyDurable, &[Checker::Durability], 60),
-    (Mutation::SkipWriteBack, &[Checker::Sessions, Checker::AckedWrites, Checker::Durability], 400),
+    (Mutation::SkipWriteBack, &[Checker::Sessions], 1_000),
     (Mutation::PanicOnGarbage, &[Checker::Bounds], 60),
     (Mutation::SendNewVersionOnly, &[Checker::Siblings], 60),
     (Mutation::DropContextOnMerge, &[Checker::Siblings], 60),
@@ -122,13 +122,11 @@ fn every_broken_rule_is_found() {
     let mut missed = Vec::new();
     for (mutation, checkers, seeds) in BROKEN {
         let overrides = Overrides { mutation: Some(*mutation), ..Overrides::default() };
-        let found = (0..*seeds).find_map(|seed| run(seed, &overrides).finding.map(|finding| (seed, finding)));
-        match found {
-            Some((seed, finding)) if checkers.contains(&finding.checker) => {
-                println!("{mutation:?}: seed {seed}: {finding}\n");
-            }
-            Some((seed, finding)) => missed.push(format!("{mutation:?}: seed {seed} found something else: {finding}")),
-            None => missed.push(format!("{mutation:?}: not found within {seeds} seeds")),
+        let finding = |seed| run(seed, &overrides).finding.map(|finding| (seed, finding));
+        // A broken rule may break another promise first; what counts is that its own checker sees it too.
+        match (0..*seeds).filter_map(finding).find(|(_, finding)| checkers.contains(&finding.checker)) {
+            Some((seed, finding)) => println!("{mutation:?}: seed {seed}: {finding}\n"),
+            None => missed.push(format!("{mutation:?}: not found by {checkers:?} within {seeds} seeds")),
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
@@ -145,8 +143,8 @@ fn checkers_are_on_for_every_capability_that_exists() {
             .unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(
             !holds_code(&source),
-            "{file} holds code now: turn on checker {at} ({:?}) in src/sim, add a mutation for it to src/sim/mutation.rs, \
-             and say so in src/sim/capabilities.rs",
+            "{file} holds code now: turn on checker {at} ({:?}) in src/sim, add a mutation for it to \
+             src/sim/mutation.rs, and say so in src/sim/capabilities.rs",
             capability.checker
         );
     }

@@ -1,10 +1,10 @@
 //! The network between nodes: links, lanes, latency, and what goes wrong with them.
 //!
 //! A link belongs to the node that asks: requests go out on it and answers come back. It is a QUIC connection with
-//! ordered lanes, so what is *realistic* is this: frames of a lane arrive in order or, after a reset, not at all; a lost
-//! packet is a delay; a cut is noticed only after an idle time, and until then what is sent is gone. *Harsher than
-//! QUIC*, and drawn separately, are frames that vanish, come twice or overtake others on a link that stays up. The rules
-//! must hold there too, and it finds the same mistakes sooner.
+//! ordered lanes, so what is *realistic* is this: frames of a lane arrive in order or, after a reset, not at all; a
+//! lost packet is a delay; a cut is noticed only after an idle time, and until then what is sent is gone. *Harsher than
+//! QUIC*, and drawn separately, are frames that vanish, come twice or overtake others on a link that stays up. The
+//! rules must hold there too, and it finds the same mistakes sooner.
 //!
 //! Each connection has an epoch. A frame carries the epoch in which it was sent and is lost when it arrives in another.
 

@@ -39,8 +39,8 @@ const SETTLE_NS: u64 = 10_000 * MS;
 const QUIET_NS: u64 = 1_000 * MS;
 /// Nodes through which each item is read at the end.
 const AUDITS_PER_ITEM: usize = 2;
-/// Bytes on the wire for each byte that clients move, N, and then some for relays, retries and write-backs. Measured
-/// over 2,000 seeds the ratio stays below 60; a loop between two nodes passes any bound.
+/// Bytes between nodes for each request and each copy, on average: an item with five values of the bulk lane. Generous,
+/// for what it must find is a loop between two nodes, and that passes any bound.
 const BYTES_PER_REQUEST_MAX: u64 = 400_000;
 
 /// Where a run is.
