@@ -1,9 +1,8 @@
 //! The crowd: client sessions, what they ask for next, and what they make of the answers.
 //!
-//! A session does one thing after the other. A write keeps its id through its retries, which go to other nodes; one that
-//! no answer confirmed is *indeterminate*: it may
-//! surface, and nothing may be concluded from it. Late answers to an
-//! earlier attempt are ignored, as a client that gave up ignores them.
+//! A session does one thing after the other. A write keeps its id through its retries, which go to other nodes; one
+//! that no answer confirmed is *indeterminate*: it may surface, and nothing may be concluded from it. Late answers to
+//! an earlier attempt are ignored, as a client that gave up ignores them.
 
 use std::collections::{BTreeMap, VecDeque};
 
