@@ -4,7 +4,6 @@
 //! defect goes to `FOUND` below, and its defect becomes a named test beside the rule.
 
 #![expect(clippy::panic, reason = "a test's way to fail; clippy exempts only functions marked #[test]")]
-#![expect(clippy::print_stdout, reason = "what a person reads when a test fails: seeds, and how many were needed")]
 
 use std::fs;
 use std::path::Path;
