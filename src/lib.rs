@@ -5,6 +5,8 @@
 
 pub mod protocol;
 
+pub mod sim;
+
 pub mod storage;
 pub mod transport;
 

@@ -31,6 +31,7 @@ pub mod get;
 pub mod import;
 pub mod put;
 pub mod server;
+pub mod sim;
 pub mod status;
 
 mod address;
@@ -63,6 +64,7 @@ struct Arguments {
 enum Command {
     Dev(dev::DevArgs),
     Server(server::ServerArgs),
+    Sim(sim::SimArgs),
     Put(put::PutArgs),
     Get(get::GetArgs),
     Delete(delete::DeleteArgs),
@@ -106,6 +108,7 @@ fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Export(args) => export::run(args, &contact),
         Command::Dev(args) => dev::run(args).map(|()| Outcome::Done),
         Command::Server(args) => server::run(&args).map(|()| Outcome::Done),
+        Command::Sim(args) => sim::run(args).map(|()| Outcome::Done),
         Command::Cert(args) => cert::run(args).map(|()| Outcome::Done),
     }
 }

@@ -1,0 +1,53 @@
+//! Which promises are checked, and what each waits for.
+//!
+//! A checker whose capability does not exist yet is off. `tests/sim.rs` compares this table with the code: whoever adds
+//! the capability sees the test fail and is told which checker to turn on.
+
+use super::finding::Checker;
+
+/// A promise and whether it is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// The promise.
+    pub checker: Checker,
+    /// It is checked.
+    pub on: bool,
+    /// The source file that is empty for as long as the capability does not exist.
+    pub waits_for: Option<&'static str>,
+    /// What is there, and what is not.
+    pub because: &'static str,
+}
+
+const fn on(checker: Checker, because: &'static str) -> Capability {
+    Capability { checker, on: true, waits_for: None, because }
+}
+
+/// Every promise, in order.
+pub const CAPABILITIES: [Capability; 10] = [
+    on(Checker::AckedWrites, "by strict reads during the load and after it, and by looking into the stores"),
+    on(Checker::Siblings, "of every committed state and every answer"),
+    Capability {
+        checker: Checker::Convergence,
+        on: false,
+        waits_for: Some("src/protocol/anti_entropy/mod.rs"),
+        because: "without hints and exchanges an owner that missed a write may miss it for ever",
+    },
+    Capability {
+        checker: Checker::Deletes,
+        on: false,
+        waits_for: Some("src/protocol/merkle/mod.rs"),
+        because: "nothing is reaped yet; that a tombstone is not dropped is part of checker 2",
+    },
+    on(Checker::Sessions, "when R + W > N; monotonic reads when 2R > N, for agreeing answers are not written back"),
+    on(Checker::SiblingCount, "of the table that is written only after reading"),
+    on(Checker::Owners, "of the one layout, and of every commit"),
+    on(Checker::Termination, "of requests; exchanges and hints are to come"),
+    on(Checker::Bounds, "panics, frames, records"),
+    on(Checker::Durability, "of each copy that an answer names, when it names it and in the end"),
+];
+
+/// Whether a source file holds code: anything but comments and blank lines.
+#[must_use]
+pub fn holds_code(source: &str) -> bool {
+    source.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with("//"))
+}

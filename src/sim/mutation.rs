@@ -1,0 +1,63 @@
+//! Rules broken on purpose, to prove that the net catches fish.
+//!
+//! Each mutation lives in the world's own shims (the network, the disk, the start of a process), never in the rules:
+//! what is tested is the program as it ships. `tests/sim.rs` runs each and asserts that a checker finds it.
+//!
+//! No mutation, and why: rule 2 (fallbacks do not coordinate yet), 8 (nothing is reaped yet), 10 and 11 (there is one
+//! layout, and nobody is removed), 13 (nothing strips a vector).
+
+/// A rule that the world breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutation {
+    /// Rule 1: a process that starts again on an older disk draws the actors that its predecessor drew.
+    ReuseActor,
+    /// Rule 3: a retry carries a new write id.
+    NewIdOnRetry,
+    /// Rule 4: a lookup that fails says "absent".
+    ErrorAsAbsent,
+    /// Rule 4: a node that lost its disk counts toward R at once.
+    TrustLostDisk,
+    /// Rule 5: a damaged value gets a checksum that fits.
+    BlessRot,
+    /// Rule 6: a failed fsync is retried, and the retry says "done".
+    RetrySync,
+    /// Rule 7: a peer confirms what it never got.
+    ConfirmUnstored,
+    /// Rule 7: a shard is told that its turn is committed though the disk dropped it.
+    DropCommits,
+    /// Rule 7: a shard is told that its turn is fsynced as soon as it asks.
+    EarlyDurable,
+    /// Rule 9: the merge of a read is confirmed by owners that never got it.
+    SkipWriteBack,
+    /// Rule 12: a frame that makes no sense ends the process.
+    PanicOnGarbage,
+    /// A coordinator sends its new version without the siblings beside it.
+    SendNewVersionOnly,
+    /// A merge arrives without the past that it replaces.
+    DropContextOnMerge,
+    /// A request is never answered.
+    SwallowAnswers,
+    /// A node commits what a peer sent it to a partition of another.
+    StoreElsewhere,
+}
+
+impl Mutation {
+    /// Every mutation there is.
+    pub const ALL: [Self; 15] = [
+        Self::ReuseActor,
+        Self::NewIdOnRetry,
+        Self::ErrorAsAbsent,
+        Self::TrustLostDisk,
+        Self::BlessRot,
+        Self::RetrySync,
+        Self::ConfirmUnstored,
+        Self::DropCommits,
+        Self::EarlyDurable,
+        Self::SkipWriteBack,
+        Self::PanicOnGarbage,
+        Self::SendNewVersionOnly,
+        Self::DropContextOnMerge,
+        Self::SwallowAnswers,
+        Self::StoreElsewhere,
+    ];
+}

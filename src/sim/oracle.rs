@@ -1,0 +1,380 @@
+//! The oracle: who wrote what knowing what, and whether a state or an answer can follow from it.
+//!
+//! It watches from outside. Clients tell it what they send and what they are told; every committed record is shown to
+//! it, which is how it learns the dot of a write that nobody was told about. Per item it keeps the graph of writes:
+//!
+//! ```text
+//!   w1 {}        -> dot a:1
+//!   w2 {a:1}     -> dot b:1     b:1 replaces a:1
+//!   w3 {a:1}     -> dot a:2     a:2 replaces a:1, beside b:1
+//! ```
+//!
+//! A state, or the context of an answer, names a past. Every dot in that past is either held, or replaced by a dot in
+//! that past (no false dominance); of two held dots neither replaced the other (no false concurrency); every dot has
+//! one write and one value (rule 1), and every value was written by somebody (no phantom). The work per state is linear
+//! in the item's history, which the workload bounds by moving on to new keys.
+//!
+//! *Caveats.* A delete without a context replaces what its coordinator read; the oracle takes that from the record in
+//! which the tombstone is first seen. In a last-writer-wins table a dot may also give way to one with a later stamp.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::finding::{Checker, Finding};
+use crate::protocol::replica::ItemKey;
+use crate::protocol::ring::{KeyHash, Layout, partition_of};
+use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VECTOR_ENTRIES_MAX};
+use crate::protocol::types::{Address, Hlc, PartitionId, WriteId};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, VersionVector};
+
+/// What a write had seen.
+#[derive(Debug, Clone)]
+pub(super) enum Past {
+    /// The context that its client sent.
+    Sent(Context),
+    /// What its coordinator read.
+    ReadByCoordinator,
+}
+
+/// A write as its client sent it.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) item: usize,
+    pub(super) tombstone: bool,
+    pub(super) checksum: u64,
+    pub(super) past: Past,
+    /// The dot that a client was told, and the copies that it was told of: node, fsynced.
+    pub(super) acked: Option<(Dot, Vec<(u16, bool)>)>,
+}
+
+/// What a dot's client, or its coordinator, is known to have seen.
+#[derive(Debug)]
+struct Known {
+    context: Context,
+    /// Held beside the dot when it was first seen, so not replaced by it, whatever the vector's entries cover.
+    beside: Vec<Dot>,
+}
+
+impl Known {
+    fn covers(&self, dot: Dot) -> bool {
+        self.context.covers(dot) && !self.beside.contains(&dot)
+    }
+}
+
+#[derive(Debug)]
+struct Seen {
+    dot: Dot,
+    write_id: WriteId,
+    hlc: Hlc,
+    tombstone: bool,
+    checksum: u64,
+    past: Known,
+    /// Dots that replace this one. One whose past has another of them is left out: it proves nothing more.
+    replaced_by: Vec<usize>,
+}
+
+/// An item and all that happened to it.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) address: Address,
+    pub(super) key: ItemKey,
+    pub(super) partition: PartitionId,
+    pub(super) owners: Vec<u16>,
+    policy: ConflictPolicy,
+    dots: Vec<Seen>,
+    places: BTreeMap<Dot, usize>,
+    /// What a strict read that begins now must know.
+    pub(super) floor: VersionVector,
+    /// Sessions that write it, when all of them read first.
+    pub(super) modifiers: Option<usize>,
+    /// Attempts of writes whose outcome no client knows.
+    pub(super) unknown: usize,
+}
+
+/// Everything that clients and disks showed.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) items: Vec<Item>,
+    by_address: BTreeMap<Address, usize>,
+    by_key: BTreeMap<Bytes, usize>,
+    pub(super) writes: BTreeMap<WriteId, Write>,
+    /// Most versions ever held by one item.
+    pub(super) versions_max: usize,
+    /// Dots that the newest commit showed for the first time.
+    pub(super) newest: Vec<Dot>,
+}
+
+impl Oracle {
+    /// The item at an address, taken in when it is new.
+    pub(super) fn item(&mut self, address: &Address, layout: &Layout, policy: ConflictPolicy) -> usize {
+        if let Some(at) = self.by_address.get(address) {
+            return *at;
+        }
+        let hash = KeyHash::of(address, layout.parameters().hash_seed);
+        let partition = partition_of(hash, layout.partition_bits());
+        let key = ItemKey::new(address, hash);
+        let at = self.items.len();
+        self.by_key.insert(key.as_bytes().clone(), at);
+        self.by_address.insert(address.clone(), at);
+        self.items.push(Item {
+            address: address.clone(),
+            key,
+            partition,
+            owners: layout.owner_indices(partition).to_vec(),
+            policy,
+            dots: Vec::new(),
+            places: BTreeMap::new(),
+            floor: VersionVector::new(),
+            modifiers: None,
+            unknown: 0,
+        });
+        at
+    }
+
+    /// A node committed a record: every state that any replica ever holds passes here.
+    pub(super) fn committed(
+        &mut self,
+        number: u16,
+        partition: PartitionId,
+        key: &Bytes,
+        record: &Bytes,
+    ) -> Result<(), Finding> {
+        let node = &format!("n{}", number + 1);
+        let Some(&at) = self.by_key.get(key) else {
+            let text = format!("{node} stored an item that nobody ever wrote: key {}", key.escape_ascii());
+            return Err(Finding::new(Checker::Siblings, text));
+        };
+        let item = &self.items[at];
+        if item.partition != partition || !item.owners.contains(&number) {
+            let text = format!(
+                "{node} stored {:?} in {partition}; the item belongs to {} with the owners {:?} (counted from 0)",
+                item.address, item.partition, item.owners
+            );
+            return Err(Finding::new(Checker::Owners, text));
+        }
+        let state = Siblings::decode(record).map_err(|error| {
+            let text = format!("{node} stored a record of {:?} that does not decode: {error}", self.items[at].address);
+            Finding::new(Checker::Bounds, text)
+        })?;
+        self.versions_max = self.versions_max.max(state.versions().len());
+        if state.vector().len() > VECTOR_ENTRIES_MAX || state.versions().len() > MERGED_VERSIONS_MAX {
+            let text = format!("{node} stored {:?} over the bounds of a record", self.items[at].address);
+            return Err(Finding::new(Checker::Bounds, text));
+        }
+        for version in state.versions() {
+            self.meet(node, at, version, &state)?;
+        }
+        let item = &self.items[at];
+        if let Some(strange) = state.vector().iter().find(|dot| !item.places.contains_key(dot)) {
+            let text = format!("{node} stored {:?} with {strange} in its past, which no write has", item.address);
+            return Err(Finding::new(Checker::Siblings, text));
+        }
+        let held: Vec<Dot> = state.versions().iter().map(|version| version.dot).collect();
+        item.check(&state.context(), &held, &format!("{node} stored")).map_err(|text| siblings(&text))
+    }
+
+    /// A client was told what a strict read saw. `floor` is what it had to know when it began.
+    pub(super) fn read(
+        &mut self,
+        at: usize,
+        versions: &[Version],
+        context: &Context,
+        floor: &VersionVector,
+        who: &str,
+    ) -> Result<(), Finding> {
+        let item = &self.items[at];
+        for version in versions {
+            let known = item.places.get(&version.dot).and_then(|place| item.dots.get(*place));
+            let same = known.is_some_and(|seen| seen.write_id == version.write_id && seen.checksum == version.checksum);
+            if !same || !version.is_intact(&item.address) {
+                let text = format!(
+                    "{who} was shown a value of {:?} (dot {}, write {}) that is not what its client wrote",
+                    item.address, version.dot, version.write_id
+                );
+                return Err(Finding::new(Checker::Siblings, text));
+            }
+        }
+        let twice = versions
+            .iter()
+            .enumerate()
+            .find(|(place, version)| versions.iter().take(*place).any(|before| before.write_id == version.write_id));
+        if let Some((_, version)) = twice {
+            let text = format!("{who} was shown write {} of {:?} twice", version.write_id, item.address);
+            return Err(siblings(&text));
+        }
+        if let Some(missing) = floor.iter().find(|dot| !context.vector.covers(*dot)) {
+            let known = item.places.get(&missing).and_then(|place| item.dots.get(*place));
+            let write = known.map(|seen| seen.write_id.to_string()).unwrap_or_default();
+            let acked = known.and_then(|seen| self.writes.get(&seen.write_id)).is_some_and(|w| w.acked.is_some());
+            let (checker, why) = if acked {
+                (Checker::AckedWrites, "was acknowledged")
+            } else {
+                (Checker::Sessions, "was shown by a read")
+            };
+            let text = format!(
+                "{who} read {:?} and did not see dot {missing} (write {write}), which {why} before the read began; it \
+                 saw the past {:?}",
+                item.address, context.vector
+            );
+            return Err(Finding::new(checker, text));
+        }
+        if let Some(modifiers) = item.modifiers
+            && versions.len() > modifiers + item.unknown
+        {
+            let text = format!(
+                "{who} was shown {} siblings of {:?}, which {modifiers} sessions write after reading, with {} attempts \
+                 of unknown outcome",
+                versions.len(),
+                item.address,
+                item.unknown
+            );
+            return Err(Finding::new(Checker::SiblingCount, text));
+        }
+        let mut held: Vec<Dot> = versions.iter().map(|version| version.dot).collect();
+        // Tombstones, and second dots of a write that is shown, are there without being shown.
+        let again = |seen: &Seen| versions.iter().any(|version| version.write_id == seen.write_id);
+        let shown = |seen: &&Seen| context.vector.covers(seen.dot) && (seen.tombstone || again(seen));
+        let beside: Vec<Dot> = item.dots.iter().filter(shown).map(|seen| seen.dot).collect();
+        item.concurrent(&held).map_err(|text| siblings(&format!("{who} was shown {text}")))?;
+        held.extend(beside);
+        item.dominated(&context.vector, &held).map_err(|text| siblings(&format!("{who} was shown {text}")))
+    }
+
+    /// The acknowledged write that a set of copies does not know.
+    pub(super) fn lost(&self, at: usize, past: &VersionVector) -> Option<(WriteId, Dot)> {
+        let acked = |seen: &Seen| {
+            let dot = self.writes.get(&seen.write_id)?.acked.as_ref()?.0;
+            (!past.covers(dot)).then_some((seen.write_id, dot))
+        };
+        self.items.get(at)?.dots.iter().find_map(acked)
+    }
+
+    /// Takes a version in, or compares it with what it was when it was first seen.
+    fn meet(&mut self, node: &str, at: usize, version: &Version, state: &Siblings) -> Result<(), Finding> {
+        let item = &mut self.items[at];
+        if let Some(seen) = item.places.get(&version.dot).and_then(|place| item.dots.get(*place)) {
+            let same = seen.write_id == version.write_id
+                && seen.checksum == version.checksum
+                && seen.hlc == version.hlc
+                && seen.tombstone == version.tombstone;
+            if same && version.is_intact(&item.address) {
+                return Ok(());
+            }
+            let text = format!(
+                "{node} stored {:?} with dot {} for write {} (stamp {}), but that dot is write {} (stamp {}): one name \
+                 for two writes, so one of them will be dropped as the other",
+                item.address,
+                version.dot,
+                version.write_id,
+                version.hlc.to_bits(),
+                seen.write_id,
+                seen.hlc.to_bits()
+            );
+            return Err(siblings(&text));
+        }
+        let written = self.writes.get(&version.write_id).filter(|write| write.item == at);
+        let genuine =
+            written.filter(|write| write.checksum == version.checksum && write.tombstone == version.tombstone);
+        let Some(write) = genuine.filter(|_| version.is_intact(&item.address)) else {
+            let text = format!(
+                "{node} stored {:?} with dot {} for write {}, which no client sent for this item with this value",
+                item.address, version.dot, version.write_id
+            );
+            return Err(siblings(&text));
+        };
+        let past = match &write.past {
+            Past::Sent(context) => Known { context: context.clone(), beside: Vec::new() },
+            Past::ReadByCoordinator => Known {
+                context: Context { vector: state.vector().clone(), own: None, hlc: Hlc::ZERO },
+                beside: state.versions().iter().map(|held| held.dot).collect(),
+            },
+        };
+        item.take_in(version, past);
+        self.newest.push(version.dot);
+        Ok(())
+    }
+}
+
+impl Item {
+    fn take_in(&mut self, version: &Version, past: Known) {
+        let place = self.dots.len();
+        for at in 0..place {
+            let dots = &self.dots;
+            if !past.covers(dots[at].dot) || dots[at].dot == version.dot {
+                continue;
+            }
+            let proven = dots[at].replaced_by.iter().any(|by| past.covers(dots[*by].dot));
+            if !proven {
+                self.dots[at].replaced_by.push(place);
+            }
+        }
+        self.places.insert(version.dot, place);
+        self.dots.push(Seen {
+            dot: version.dot,
+            write_id: version.write_id,
+            hlc: version.hlc,
+            tombstone: version.tombstone,
+            checksum: version.checksum,
+            past,
+            replaced_by: Vec::new(),
+        });
+    }
+
+    /// How many writes the item has seen.
+    pub(super) fn writes(&self) -> usize {
+        self.dots.len()
+    }
+
+    fn check(&self, past: &VersionVector, held: &[Dot], who: &str) -> Result<(), String> {
+        let say = |text: String| format!("{who} {text}");
+        self.concurrent(held).map_err(say)?;
+        self.dominated(past, held).map_err(say)
+    }
+
+    fn seen(&self, dot: Dot) -> Option<&Seen> {
+        self.places.get(&dot).and_then(|place| self.dots.get(*place))
+    }
+
+    /// No false concurrency.
+    fn concurrent(&self, held: &[Dot]) -> Result<(), String> {
+        let seen: Vec<&Seen> = held.iter().filter_map(|dot| self.seen(*dot)).collect();
+        if self.policy == ConflictPolicy::LastWriterWins && held.len() > 1 {
+            return Err(format!("{:?}, a last-writer-wins item, with {} versions", self.address, held.len()));
+        }
+        for by in &seen {
+            if let Some(of) = seen.iter().find(|of| of.dot != by.dot && by.past.covers(of.dot)) {
+                return Err(format!(
+                    "{:?} with {} (write {}) beside {} (write {}), whose client had seen the former and replaced it",
+                    self.address, of.dot, of.write_id, by.dot, by.write_id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// No false dominance.
+    fn dominated(&self, past: &VersionVector, held: &[Dot]) -> Result<(), String> {
+        let winner = held.iter().filter_map(|dot| self.seen(*dot)).map(|seen| (seen.hlc, seen.dot)).max();
+        for seen in self.dots.iter().filter(|seen| past.covers(seen.dot) && !held.contains(&seen.dot)) {
+            let replaced = seen.replaced_by.iter().any(|by| past.covers(self.dots[*by].dot));
+            let outlived = self.policy == ConflictPolicy::LastWriterWins
+                && winner.is_some_and(|winner| winner > (seen.hlc, seen.dot));
+            if !replaced && !outlived {
+                return Err(format!(
+                    "{:?} without {} (write {}{}), though its past {past:?} claims to know that write and nothing in \
+                     that past replaced it: the write is dropped, and no client wanted that",
+                    self.address,
+                    seen.dot,
+                    seen.write_id,
+                    if seen.tombstone { ", a delete" } else { "" }
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn siblings(text: &str) -> Finding {
+    Finding::new(Checker::Siblings, text.to_owned())
+}
