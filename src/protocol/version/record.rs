@@ -1,7 +1,7 @@
 //! The record of an item: what goes to disk and over the wire, byte for byte the same.
 //!
 //! ```text
-//!   format u8 = 1 | header length u32
+//!   format u8 = 1 | header length u32 | header checksum u64 (XXH3-64)
 //!   header:  vector count u16 | (actor u64 | counter u64) per entry
 //!            version count u16 | per version, 61 bytes:
 //!              actor u64 | counter u64 | hlc u64 | write id u128 | flags u8 | expires-at u64
@@ -10,16 +10,21 @@
 //! ```
 //!
 //! All numbers big-endian. The causal part comes first, so two records are compared without touching their values.
-//! Encoding is canonical: equal states have equal bytes, so replicas can be compared by hash.
+//! The values have checksums of their own, made where they entered; the header's keeps a flipped bit in a vector or a
+//! dot from becoming a past that no write has. Encoding is canonical: equal states have equal bytes, so replicas can be
+//! compared by hash.
 
 use bytes::{Buf, BufMut, Bytes};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Dot, Siblings, Version, VersionVector};
 use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VALUE_BYTES_MAX, VECTOR_ENTRIES_MAX};
 use crate::protocol::types::{ActorId, Hlc, WriteId};
 
 const FORMAT: u8 = 1;
-const PREFIX_BYTES: usize = 5;
+const PREFIX_BYTES: usize = 13;
+const LENGTH_AT: std::ops::Range<usize> = 1..5;
+const CHECKSUM_AT: std::ops::Range<usize> = 5..13;
 const ENTRY_BYTES: usize = 16;
 const VERSION_BYTES: usize = 61;
 const FLAG_TOMBSTONE: u8 = 1;
@@ -46,6 +51,9 @@ pub enum RecordError {
         /// How many there may be.
         bound: usize,
     },
+    /// A damaged causal part.
+    #[error("the record's header does not match its checksum")]
+    Checksum,
     /// Not the canonical order, an unknown flag, or a tombstone with a value.
     #[error("the record is not canonical: {0}")]
     Canonical(&'static str),
@@ -72,9 +80,11 @@ impl Siblings {
     }
 
     /// Appends the record.
-    pub fn encode(&self, out: &mut impl BufMut) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
         out.put_u8(FORMAT);
         out.put_u32(length_u32(self.header_bytes()));
+        out.put_u64(0);
         out.put_u16(count_u16(self.vector().len()));
         for dot in self.vector().iter() {
             out.put_u64(dot.actor().as_u64());
@@ -91,6 +101,8 @@ impl Siblings {
             out.put_u32(length_u32(version.value.len()));
             out.put_u64(version.checksum);
         }
+        let checksum = xxh3_64(&out[start + PREFIX_BYTES..]);
+        out[start + CHECKSUM_AT.start..start + CHECKSUM_AT.end].copy_from_slice(&checksum.to_be_bytes());
         for version in self.versions() {
             out.put_slice(&version.value);
         }
@@ -127,6 +139,8 @@ impl Siblings {
         if at != record.len() {
             return Err(RecordError::Trailing(record.len() - at));
         }
+        // Last, so that whatever bytes come, all of the above has looked at them (the fuzz targets rely on it).
+        verify_header(record)?;
         Self::from_parts(vector, versions).ok_or(RecordError::Canonical("versions do not rise by dot"))
     }
 }
@@ -144,6 +158,7 @@ impl Summary {
         for _ in 0..count {
             dots.push(decode_version(&mut header)?.0.dot);
         }
+        verify_header(record)?;
         Ok(Self { vector, dots })
     }
 }
@@ -157,9 +172,14 @@ fn header_of(record: &Bytes) -> Result<&[u8], RecordError> {
     record.get(PREFIX_BYTES..end).ok_or(RecordError::Truncated)
 }
 
+fn verify_header(record: &Bytes) -> Result<(), RecordError> {
+    let mut claimed = record.get(CHECKSUM_AT).ok_or(RecordError::Truncated)?;
+    if xxh3_64(header_of(record)?) == claimed.get_u64() { Ok(()) } else { Err(RecordError::Checksum) }
+}
+
 /// Bytes after the header.
 fn payload_bytes(record: &Bytes) -> Result<usize, RecordError> {
-    let mut length = record.get(1..PREFIX_BYTES).ok_or(RecordError::Truncated)?;
+    let mut length = record.get(LENGTH_AT).ok_or(RecordError::Truncated)?;
     let length = usize::try_from(length.get_u32()).map_err(|_| RecordError::Truncated)?;
     record.len().checked_sub(PREFIX_BYTES).and_then(|rest| rest.checked_sub(length)).ok_or(RecordError::Truncated)
 }
