@@ -12,6 +12,7 @@ pub mod transport;
 
 pub mod client;
 pub mod config;
+pub mod load;
 pub mod metrics;
 pub mod pki;
 pub mod server;

@@ -7,7 +7,10 @@
 //! Arrows point down: `shard` composes the machines, the machines stand on `version`, `ring` and `wire`, and all of
 //! them on `types`.
 
+pub mod anti_entropy;
 pub mod coordinator;
+pub mod membership;
+pub mod merkle;
 pub mod replica;
 pub mod ring;
 pub mod shard;

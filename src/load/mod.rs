@@ -1,0 +1,1 @@
+//! The load-test harness. Its floor is laid; until it stands, `cargo bench --bench quorum` measures.
