@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::draw::Draw;
 use super::options::LoadOptions;
-use crate::protocol::types::{PartitionId, WriteId};
+use crate::protocol::types::{PartitionId, Strictness, WriteId};
 use crate::protocol::version::VersionVector;
 use crate::protocol::wire::Want;
 
@@ -62,6 +62,8 @@ pub(super) struct Operation {
     pub(super) attempt: u32,
     pub(super) node: u16,
     pub(super) budget_ms: u32,
+    /// Whether stand-ins may help.
+    pub(super) strictness: Strictness,
     /// What a read that begins when this began must know.
     pub(super) floor: VersionVector,
 }

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use super::draw::Draw;
 use super::mutation::Mutation as Broken;
 use crate::protocol::replica::{
-    Batch, ItemKey, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage, ScanRange, Storage,
+    Batch, HintPage, HintRange, ItemKey, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage,
+    ScanRange, Storage, hint_prefix,
 };
 use crate::protocol::types::PartitionId;
 use crate::protocol::version::{Siblings, Version, checksum};
@@ -58,6 +59,8 @@ pub(super) enum Ask {
     Read(ReadId, PartitionId, ItemKey),
     /// A page of keys.
     Scan(ReadId, PartitionId, ScanRange),
+    /// A page of hints.
+    Hints(ReadId, HintRange),
 }
 
 impl Disk {
@@ -179,6 +182,24 @@ impl Disk {
         ScanPage { more: page.len() == range.limit && keys.next().is_some(), keys: page }
     }
 
+    /// Lists hints for a shard. Here they lie among the items of their partition.
+    pub(super) fn hints(&self, range: &HintRange) -> HintPage {
+        let Some(map) = self.committed.get(&range.partition) else { return HintPage::default() };
+        let prefix: Bytes = hint_prefix(range.home, range.partition).into();
+        let from = range.after.as_ref().map_or_else(|| prefix.clone(), |key| key.as_bytes().clone());
+        let after = |key: &Bytes| range.after.as_ref().is_none_or(|after| key > after.as_bytes());
+        let mut rows = map.range(from..).take_while(|(key, _)| key.starts_with(&prefix)).filter(|(key, _)| after(key));
+        let key = |bytes: &Bytes| ItemKey::from_hint_bytes(bytes.clone()).expect("only hints have this prefix");
+        let hints = rows.by_ref().take(range.limit).map(|(at, record)| (key(at), record.clone())).collect();
+        HintPage { hints, more: rows.next().is_some() }
+    }
+
+    /// The hints that are stored: for checkers.
+    pub(super) fn stored_hints(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        let hint = |(key, _): &(&Bytes, &Bytes)| key.first() == Some(&(KeyKind::Hint as u8));
+        self.committed.values().flatten().filter(hint)
+    }
+
     /// Damages one stored item below the checksums' eyes: a value changes, or the record is cut short.
     pub(super) fn rot(&mut self, draw: &mut Draw, broken: Option<Broken>) -> Option<(PartitionId, Bytes)> {
         let items = self.committed.iter().flat_map(|(partition, map)| {
@@ -258,6 +279,18 @@ impl Storage for Desk<'_> {
 
     fn scan(&mut self, id: ReadId, partition: PartitionId, range: ScanRange) {
         self.asks.push(Ask::Scan(id, partition, range));
+    }
+
+    fn hints(&mut self, id: ReadId, range: HintRange) {
+        self.asks.push(Ask::Hints(id, range));
+    }
+
+    fn load_hints(&mut self, visit: &mut dyn FnMut(&ItemKey, usize)) -> Result<(), ReadError> {
+        for (key, record) in self.disk.stored_hints() {
+            let key = ItemKey::from_hint_bytes(key.clone()).ok_or_else(|| ReadError("no hint's key".to_owned()))?;
+            visit(&key, record.len());
+        }
+        Ok(())
     }
 
     fn load(&mut self, partition: PartitionId) -> Result<PartitionImage, ReadError> {

@@ -10,7 +10,7 @@ use super::draw::Draw;
 use super::finding::{Checker, Finding};
 use super::mutation::Mutation;
 use super::world::World;
-use crate::protocol::replica::{Batch, KeyKind, ReadError, ReadId, ScanPage};
+use crate::protocol::replica::{Batch, HintPage, ItemKey, KeyKind, ReadError, ReadId, ScanPage};
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
 use crate::protocol::types::limits::{BUDGET_MS_MAX, FRAME_BYTES_MAX};
 use crate::protocol::types::{Durability, Instant, WallTime};
@@ -39,6 +39,7 @@ pub(super) enum Input {
     Answer { peer: u16, frame: Frame },
     Read { id: ReadId, result: Result<Option<bytes::Bytes>, ReadError> },
     Scan { id: ReadId, page: ScanPage },
+    Hints { id: ReadId, page: HintPage },
     Durable(u64),
     Link { peer: u16, up: bool },
 }
@@ -147,6 +148,8 @@ impl World {
                 durability,
                 value_bytes_max: super::VALUE_BYTES_MAX,
                 unverified: node.unverified && !trust,
+                hint_bytes_max: self.options.hint_bytes_max,
+                disk_full: false,
             };
             let mut asks = Vec::new();
             let mut desk = Desk { disk: &mut node.disk, draw: &mut self.disks, asks: &mut asks, pending, broken: None };
@@ -291,6 +294,7 @@ impl World {
                 Input::Answer { peer, frame } => shard.handle_answer(now, PeerIndex::new(peer), frame, &mut desk),
                 Input::Read { id, result } => shard.handle_read(now, id, result, &mut desk),
                 Input::Scan { id, page } => shard.handle_scan(id, Ok(page)),
+                Input::Hints { id, page } => shard.handle_hints(now, id, Ok(page), &mut desk),
                 Input::Durable(sequence) => shard.handle_durable(now, sequence, &mut desk),
                 Input::Link { peer, up } => shard.handle_peer(now, PeerIndex::new(peer), up, &mut desk),
             }
@@ -315,12 +319,15 @@ impl World {
             }
             _ => {}
         }
-        let item = |at: &&crate::protocol::replica::Mutation| at.key.first() == Some(&(KeyKind::Item as u8));
+        let item = |at: &&crate::protocol::replica::Mutation| matches!(at.key.first(), Some(kind) if *kind == KeyKind::Item as u8 || *kind == KeyKind::Hint as u8);
         let shown: Vec<_> = batch.mutations.iter().filter(item).cloned().collect();
         let sequence = disk.commit(batch)?;
         for mutation in shown {
             let Some(record) = &mutation.value else { continue };
-            if let Err(finding) = self.oracle.committed(number, mutation.partition, &mutation.key, record) {
+            let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
+            let key = hint.map_or(mutation.key.clone(), |(_, _, item)| item.as_bytes().clone());
+            let hint = mutation.key.first() == Some(&(KeyKind::Hint as u8));
+            if let Err(finding) = self.oracle.committed((number, hint), mutation.partition, &key, record) {
                 self.finding.get_or_insert(finding);
             }
         }
@@ -333,6 +340,13 @@ impl World {
             return self.hand(seat, Input::Durable(sequence));
         }
         let disk = &mut self.nodes[usize::from(seat.node)].disk;
+        if sequence <= disk.durable_to {
+            let to = disk.durable_to;
+            return self.hand(seat, Input::Durable(to));
+        }
+        if self.options.durability == Durability::Interval {
+            return;
+        }
         disk.asked = disk.asked.max(sequence);
         self.begin_sync(seat.node);
     }
@@ -369,7 +383,7 @@ impl World {
             let shard = u16::try_from(shard).expect("at most 4 shards");
             self.hand(SeatId { node: number, shard }, Input::Durable(to));
         }
-        if self.options.durability == Durability::Sync {
+        if self.options.durability != Durability::Interval {
             self.begin_sync(number);
         }
     }

@@ -40,6 +40,8 @@ pub struct Options {
     pub w: u8,
     /// When a write counts as safe.
     pub durability: Durability,
+    /// Bytes of hints that a shard keeps for one node.
+    pub hint_bytes_max: u64,
     /// The work.
     pub load: LoadOptions,
     /// The faults of the network.
@@ -87,6 +89,8 @@ pub struct LoadOptions {
     pub value_bytes_max: u64,
     /// Chance of a value that travels on the bulk lane, in a million.
     pub bulk: u32,
+    /// Chance that a request allows a sloppy quorum, in a million.
+    pub sloppy: u32,
 }
 
 /// The faults of the network. Chances are in a million.
@@ -231,6 +235,7 @@ impl Options {
             r,
             w,
             durability,
+            hint_bytes_max: draw.pick(&[3_000, 1_000_000, 1_000_000_000]),
             load: load(&mut draw),
             network: network(&mut draw),
             disk: DiskOptions {
@@ -325,6 +330,7 @@ fn load(draw: &mut Draw) -> LoadOptions {
         answer_loss: draw.pick(&[0, 0, 5_000, 50_000]),
         value_bytes_max: draw.pick(&[16, 100, 1_000]),
         bulk: draw.pick(&[0, 0, 2_000]),
+        sloppy: draw.pick(&[0, 300_000, 1_000_000]),
     }
 }
 

@@ -135,7 +135,7 @@ impl Oracle {
     /// A node committed a record: every state that any replica ever holds passes here.
     pub(super) fn committed(
         &mut self,
-        number: u16,
+        (number, hint): (u16, bool),
         partition: PartitionId,
         key: &Bytes,
         record: &Bytes,
@@ -146,7 +146,8 @@ impl Oracle {
             return Err(Finding::new(Checker::Siblings, text));
         };
         let item = &self.items[at];
-        if item.partition != partition || !item.owners.contains(&number) {
+        // A hint lies where no copy is: with somebody who is no owner.
+        if item.partition != partition || item.owners.contains(&number) == hint {
             let text = format!(
                 "{node} stored {:?} in {partition}; the item belongs to {} with the owners {:?} (counted from 0)",
                 item.address, item.partition, item.owners
@@ -241,11 +242,24 @@ impl Oracle {
         item.dominated(&context.vector, &held).map_err(|text| siblings(&format!("{who} was shown {text}")))
     }
 
-    /// The acknowledged write that a set of copies does not know.
-    pub(super) fn lost(&self, at: usize, past: &VersionVector) -> Option<(WriteId, Dot)> {
+    /// The acknowledged write that a set of copies does not know. One is promised to survive the loss of any W - 1 of the
+    /// disks that acknowledged it.
+    pub(super) fn lost(
+        &self,
+        at: usize,
+        past: &VersionVector,
+        w: usize,
+        damaged: &dyn Fn(u16) -> bool,
+    ) -> Option<(WriteId, Dot)> {
         let acked = |seen: &Seen| {
-            let dot = self.writes.get(&seen.write_id)?.acked.as_ref()?.0;
-            (!past.covers(dot)).then_some((seen.write_id, dot))
+            let (dot, copies) = self.writes.get(&seen.write_id)?.acked.as_ref()?;
+            let dot = *dot;
+            let owners = &self.items.get(at)?.owners;
+            let stood_in = copies.iter().any(|(node, _)| !owners.contains(node));
+            // What a stand-in kept went to its owner: the copy is lost with the disk that has it by then.
+            let elsewhere = owners.iter().filter(|owner| stood_in && !copies.iter().any(|(node, _)| node == *owner));
+            let lost = copies.iter().map(|(node, _)| node).chain(elsewhere).filter(|node| damaged(**node)).count();
+            (!past.covers(dot) && lost < w).then_some((seen.write_id, dot))
         };
         self.items.get(at)?.dots.iter().find_map(acked)
     }
@@ -309,6 +323,8 @@ impl Item {
                 self.dots[at].replaced_by.push(place);
             }
         }
+        // A request that two owners coordinated, because the first was silent: either dot may be seen alone.
+        self.unknown += usize::from(self.dots.iter().any(|seen| seen.write_id == version.write_id));
         self.places.insert(version.dot, place);
         self.dots.push(Seen {
             dot: version.dot,

@@ -88,7 +88,7 @@ impl World {
         let layout = &self.nodes[0].view.layout;
         let item = self.oracle.item(&address, layout, policy);
         // A stale read makes a sibling of a later write: no bound without R + W > N.
-        if table == MODIFIED && self.options.reads_see_writes() {
+        if table == MODIFIED && self.options.reads_see_writes() && self.options.load.sloppy == 0 {
             self.oracle.items[item].modifiers = Some(self.crowd.modifiers());
         }
         if self.oracle.items[item].writes() > WRITES_PER_KEY_MAX {
@@ -141,7 +141,10 @@ impl World {
         };
         let budget_ms = u32::try_from(budget).expect("a few seconds");
         let id = self.crowd.begun;
-        let operation = Operation { session: number, wish, attempt: 0, node, budget_ms, floor };
+        let sloppy = self.phase == Phase::Load && self.crowd.draw.chance(self.options.load.sloppy);
+        let strictness = if sloppy { Strictness::Sloppy } else { Strictness::Strict };
+        let floor = if sloppy { VersionVector::new() } else { floor };
+        let operation = Operation { session: number, wish, attempt: 0, node, budget_ms, strictness, floor };
         self.crowd.operations.insert(id, operation);
         self.attempt(id, node);
     }
@@ -151,12 +154,12 @@ impl World {
         let Some(operation) = self.crowd.operations.get_mut(&id) else { return };
         operation.attempt += 1;
         operation.node = node;
-        let (attempt, budget) = (operation.attempt, operation.budget_ms);
+        let (attempt, budget, strictness) = (operation.attempt, operation.budget_ms, operation.strictness);
         let mut body = Vec::new();
         let kind = match &operation.wish {
             Wish::Get { item } => {
                 let address = self.oracle.items[*item].address.clone();
-                GetRequest { address, r: 0, strictness: Strictness::Strict }.encode(&mut body);
+                GetRequest { address, r: 0, strictness }.encode(&mut body);
                 Kind::Get
             }
             Wish::Put { item, want, write_id, token, value, checksum: sum } => {
@@ -168,7 +171,6 @@ impl World {
                     sum = checksum(&address, write_id, *want != Want::Value, value);
                 }
                 let (want, token, value) = (*want, token.clone(), value.clone());
-                let strictness = Strictness::Strict;
                 PutRequest { address, write_id, want, w: 0, strictness, token, checksum: sum, value }.encode(&mut body);
                 Kind::Put
             }
@@ -266,7 +268,7 @@ impl World {
         if let Err(finding) = self.oracle.read(item, &reply.versions, &context, &operation.floor, &who) {
             self.finding.get_or_insert(finding);
         }
-        if self.options.reads_are_monotonic() {
+        if self.options.reads_are_monotonic() && operation.strictness == Strictness::Strict {
             self.oracle.items[item].floor.join(&context.vector);
         }
         self.tally.gets += 1;
@@ -281,6 +283,16 @@ impl World {
         if usize::try_from(operation.attempt).is_ok_and(|attempt| attempt > 1) {
             self.oracle.items[item].unknown += operation.attempt as usize - 1;
         }
+        if operation.strictness == Strictness::Strict && reply.stored.primaries() < usize::from(self.options.w) {
+            let text = format!(
+                "operation {id} asked for a strict quorum and was confirmed with {} owners and {} stand-ins of {}",
+                reply.stored.primaries(),
+                reply.stored.fallbacks(),
+                self.options.w
+            );
+            self.finding.get_or_insert(Finding::new(Checker::Durability, text));
+        }
+        self.tally.hinted += u64::from(reply.stored.primaries() < usize::from(self.options.w));
         self.check_copies(id, item, reply);
         let number = |id: crate::protocol::types::NodeId| {
             self.nodes[0].view.peer_of(id).and_then(|peer| u16::try_from(peer.as_index()).ok())
@@ -289,7 +301,8 @@ impl World {
         if let Some(write) = self.oracle.writes.get_mut(&write_id) {
             write.acked = Some((reply.dot, copies));
         }
-        if self.options.reads_see_writes() {
+        let primaries = reply.stored.primaries() >= usize::from(self.options.w);
+        if self.options.reads_see_writes() && primaries {
             self.oracle.items[item].floor.add(reply.dot);
         }
         self.tally.puts += 1;
@@ -311,11 +324,22 @@ impl World {
             if node.damaged {
                 continue;
             }
-            let key = seen.key.as_bytes();
-            let durably = || node.disk.held_durably(seen.partition, key);
-            let held = if copy.fsynced { durably() } else { node.disk.held(seen.partition, key) };
-            let knows = held.and_then(|record| Siblings::decode(record).ok()).is_some_and(|item| item.knows(reply.dot));
-            if !knows {
+            let knows = |node: &super::node::Node, key: &Bytes| {
+                let durably = || node.disk.held_durably(seen.partition, key);
+                let held = if copy.fsynced { durably() } else { node.disk.held(seen.partition, key) };
+                held.and_then(|record| Siblings::decode(record).ok()).is_some_and(|item| item.knows(reply.dot))
+            };
+            let owners = || seen.owners.iter().map(|owner| &self.nodes[usize::from(*owner)]);
+            let known = match copy.primary {
+                true => knows(node, seen.key.as_bytes()),
+                // A hint, or what became of it.
+                false => owners().any(|owner| {
+                    knows(node, seen.key.hinted(owner.view.me, seen.partition).as_bytes())
+                        || knows(owner, seen.key.as_bytes())
+                        || owner.damaged
+                }),
+            };
+            if !known {
                 let text = format!(
                     "operation {id} was told that dot {} of {:?} is {} on {}, and it is not there",
                     reply.dot,

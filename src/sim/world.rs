@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Event;
@@ -21,7 +22,7 @@ use super::network::Network;
 use super::node::{Input, Node, SeatId};
 use super::options::Options;
 use super::oracle::Oracle;
-use crate::protocol::replica::open_copy;
+use crate::protocol::replica::{ItemKey, open_copy};
 use crate::protocol::ring::{Layout, Member, Parameters, Roster};
 use crate::protocol::shard::{Shard, View};
 use crate::protocol::types::{ClusterId, NodeId};
@@ -35,6 +36,8 @@ const LOG_LINES_MAX: usize = 60;
 const LOAD_NS_MAX: u64 = 300_000 * MS;
 /// From here on nothing may be on its way: the longest budget, its relays, and the slowest frame.
 const SETTLE_NS: u64 = 10_000 * MS;
+/// Within so long after that every hint is home: longer than the longest back-off.
+const HINTS_NS_MAX: u64 = 60_000 * MS;
 /// For so long nothing may be sent, once everything is settled.
 const QUIET_NS: u64 = 1_000 * MS;
 /// Nodes through which each item is read at the end.
@@ -77,6 +80,8 @@ pub struct Tally {
     pub virtual_ms: u64,
     /// Items written.
     pub items: u64,
+    /// Writes acknowledged with a stand-in's copy among those that counted.
+    pub hinted: u64,
     /// Most versions that one item had.
     pub versions_max: u64,
 }
@@ -102,6 +107,7 @@ pub(super) struct World {
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
     frames_when_settled: u64,
+    healing_until: u64,
 }
 
 impl World {
@@ -135,6 +141,7 @@ impl World {
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
             frames_when_settled: 0,
+            healing_until: 0,
             options,
         }
     }
@@ -200,6 +207,7 @@ impl World {
                 Input::Read { id, result }
             }
             super::disk::Ask::Scan(id, partition, range) => Input::Scan { id, page: disk.scan(partition, &range) },
+            super::disk::Ask::Hints(id, range) => Input::Hints { id, page: disk.hints(&range) },
         };
         self.hand(seat, input);
     }
@@ -263,10 +271,13 @@ impl World {
                     self.phase = Phase::Heal;
                     self.heal();
                     let budget = self.options.load.budget_ms_max * u64::from(self.options.load.attempts_max);
+                    self.healing_until = self.now + SETTLE_NS + budget * MS + HINTS_NS_MAX;
                     SETTLE_NS + budget * MS
                 }
             }
+            Phase::Heal if self.hints_left() > 0 && self.healing_until > self.now => 100 * MS,
             Phase::Heal => {
+                self.check_hints();
                 self.phase = Phase::Quiet;
                 self.frames_when_settled = self.tally.frames;
                 QUIET_NS
@@ -311,6 +322,35 @@ impl World {
         }
     }
 
+    fn hints_left(&self) -> usize {
+        self.nodes.iter().map(|node| self.homeless_hints(node)).sum()
+    }
+
+    /// Hints that could get home. One whose home node's own copy is rotten is not joined to it, and waits.
+    fn homeless_hints(&self, node: &Node) -> usize {
+        let welcome = |(key, _): &(&Bytes, &Bytes)| {
+            let parts = ItemKey::from_hint_bytes((*key).clone()).and_then(|key| key.hint_parts());
+            let Some((home, partition, item)) = parts else { return true };
+            let home = node.view.peer_of(home).map(|peer| &self.nodes[peer.as_index()]);
+            let held = home.and_then(|home| home.disk.held(partition, item.as_bytes()));
+            let Some((_, address)) = item.parts() else { return true };
+            held.is_none_or(|record| open_copy(&address, record).is_ok())
+        };
+        node.disk.stored_hints().filter(welcome).count()
+    }
+
+    /// Checker 3, hints: once everybody can be reached, every hint gets home.
+    fn check_hints(&mut self) {
+        let kept = |(node, number): (&Node, usize)| (self.homeless_hints(node) > 0).then_some(number);
+        let Some(number) = self.nodes.iter().zip(1..).find_map(kept) else { return };
+        let text = format!(
+            "n{number} still keeps {} hints {} s after everything was mended",
+            self.homeless_hints(&self.nodes[number - 1]),
+            HINTS_NS_MAX / 1_000_000_000
+        );
+        self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
+    }
+
     /// Checker 8: when nobody asks, nothing is under way and nothing is sent.
     fn check_quiet(&mut self) {
         let sent = self.tally.frames - self.frames_when_settled;
@@ -321,7 +361,10 @@ impl World {
         let requests = self.crowd.begun.max(1);
         let text = match busy {
             Some((number, count)) => format!("n{number} still has {count} requests under way long after the last one"),
-            None if sent > 0 => format!("{sent} frames were sent though nobody asked for anything"),
+            // A home node whose own copy is rotten is asked again and again.
+            None if sent > 0 && self.nodes.iter().all(|node| node.disk.stored_hints().count() == 0) => {
+                format!("{sent} frames were sent though nobody asked for anything")
+            }
             None if self.tally.bytes / requests > BYTES_PER_REQUEST_MAX * u64::from(self.options.n) => {
                 format!("{} bytes were sent between nodes for {requests} requests", self.tally.bytes)
             }
@@ -357,10 +400,20 @@ impl World {
                 let Ok(held) = open_copy(&item.address, record) else { continue };
                 together.join(&held.context());
             }
-            if let Some((write, dot)) = self.oracle.lost(at, &together) {
+            let damaged = |node: u16| self.nodes[usize::from(node)].damaged;
+            if let Some((write, dot)) = self.oracle.lost(at, &together, usize::from(self.options.w), &damaged) {
                 let text = format!(
-                    "acknowledged write {write} (dot {dot}) of {:?} is on no owner any more, and nothing replaced it",
-                    item.address
+                    "acknowledged write {write} (dot {dot}) of {:?} is on no owner any more, and nothing replaced it; the \
+                     owners are {:?} (counted from 0), the nodes that confirmed it {:?}, those that lost something {:?}",
+                    item.address,
+                    item.owners,
+                    self.oracle.writes.get(&write).and_then(|write| write.acked.as_ref()).map(|(_, copies)| copies),
+                    self.nodes
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, node)| node.damaged)
+                        .map(|(at, _)| at)
+                        .collect::<Vec<_>>()
                 );
                 self.finding.get_or_insert(Finding::new(Checker::AckedWrites, text));
                 return;
@@ -370,6 +423,10 @@ impl World {
             let Some((dot, copies)) = &write.acked else { continue };
             let item = &self.oracle.items[write.item];
             for (number, fsynced) in copies {
+                // What a stand-in kept went home.
+                if !item.owners.contains(number) {
+                    continue;
+                }
                 let node = &self.nodes[usize::from(*number)];
                 let record = node.disk.held(item.partition, item.key.as_bytes());
                 let knows = record.and_then(|record| open_copy(&item.address, record).ok());

@@ -149,8 +149,8 @@ impl ShardStorage<'_> {
         Ok(sequence)
     }
 
-    /// Asks for everything up to `sequence` to become durable; `durable` says when. Without effect unless the
-    /// durability is `sync`.
+    /// Asks for everything up to `sequence` to become durable; `durable` says when. With durability `interval` that is
+    /// at the end of the interval.
     ///
     /// # Panics
     /// When no commit has the number yet.

@@ -8,7 +8,7 @@
 //! ```text
 //!   sync       asked > synced  -> fsync -> durable(n) to every shard
 //!   interval   every interval, when something was committed -> fsync -> durable(n)
-//!   os         never
+//!   os         only for the little that has to be safe all the same: hints that are to be removed elsewhere
 //! ```
 //!
 //! A failure of an fsync, or of a commit anywhere, is told to every shard once, and the syncer ends. It is never
@@ -130,7 +130,7 @@ impl Board {
             }
             let now = Instant::now();
             let wait = match durability {
-                Durability::Sync if state.asked > state.synced => return Step::Sync,
+                Durability::Sync | Durability::Os if state.asked > state.synced => return Step::Sync,
                 Durability::Interval if now >= deadline && database.committed() > state.synced => return Step::Sync,
                 Durability::Interval if now >= deadline => interval,
                 Durability::Interval => deadline - now,

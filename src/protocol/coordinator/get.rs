@@ -54,6 +54,8 @@ pub struct Get {
     policy: ConflictPolicy,
     merged: Siblings,
     answered: Vec<(Slot, Answer)>,
+    /// Somebody may still answer in place of an owner that cannot.
+    stand_ins: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +70,14 @@ impl Get {
     #[must_use]
     pub fn new(n: u8, r: u8, policy: ConflictPolicy) -> Self {
         assert!(r >= 1 && r <= n, "a read asks 1 to n replicas, checked when the request was accepted");
-        Self { n, r, policy, merged: Siblings::default(), answered: Vec::with_capacity(usize::from(n)) }
+        Self {
+            n,
+            r,
+            policy,
+            merged: Siblings::default(),
+            answered: Vec::with_capacity(usize::from(n)),
+            stand_ins: false,
+        }
     }
 
     /// Takes one replica's answer. A second answer of the same slot is a duplicate and ignored.
@@ -88,6 +97,23 @@ impl Get {
             }
         };
         self.answered.push((slot, answer));
+    }
+
+    /// Says whether somebody may still answer in place of an owner that cannot: then the read has not failed yet.
+    pub fn expect_stand_ins(&mut self, expected: bool) {
+        self.stand_ins = expected;
+    }
+
+    /// Takes what a stand-in keeps for an owner that could not answer usefully. An empty answer is none (rule 4): a
+    /// stand-in knows nothing of what it was not told.
+    pub fn add_stand_in(&mut self, item: &Siblings) {
+        if item.is_empty() {
+            return;
+        }
+        self.merged.join(item, self.policy);
+        if let Some((_, answer)) = self.answered.iter_mut().find(|(_, answer)| !answer.counts) {
+            answer.counts = true;
+        }
     }
 
     /// Whether the slot has answered, usefully or not.
@@ -115,7 +141,7 @@ impl Get {
         let useless = self.count(|answer| !answer.counts);
         if answers >= self.r {
             Enough::Met
-        } else if self.n - useless < self.r {
+        } else if self.n - useless < self.r && !self.stand_ins {
             Enough::Failed
         } else {
             Enough::Wait

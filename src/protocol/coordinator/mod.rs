@@ -14,7 +14,7 @@ mod get;
 mod put;
 
 pub use get::{Get, GetFinal, GetResponse, Replied};
-pub use put::{Copied, Put, PutResponse};
+pub use put::{Copied, Copy, Holder, Put, PutResponse};
 
 use crate::protocol::types::limits::REPLICAS_MAX;
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::types::{ActorId, Hlc, WriteId};
+use crate::protocol::types::{ActorId, Hlc, Strictness, WriteId};
 use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version};
 
 fn item(actor: u64) -> Siblings {
@@ -83,7 +83,7 @@ fn duplicate_answer_is_counted_once() {
     get.add_result(slot(0), copy(item(1)));
     get.add_result(slot(0), copy(item(1)));
     assert_eq!(get.enough(), Enough::Wait);
-    let mut put = Put::new(3, 2);
+    let mut put = Put::new(3, 2, Strictness::Strict);
     put.add_result(slot(0), Copied::Stored { fsynced: true });
     put.add_result(slot(0), Copied::Stored { fsynced: true });
     assert_eq!(put.enough(), Enough::Wait);
@@ -91,12 +91,64 @@ fn duplicate_answer_is_counted_once() {
 
 #[test]
 fn failed_write_says_which_copies_exist() {
-    let mut put = Put::new(3, 3);
+    let mut put = Put::new(3, 3, Strictness::Strict);
     put.add_result(slot(1), Copied::Stored { fsynced: true });
     put.add_result(slot(2), Copied::Unknown);
     assert_eq!(put.enough(), Enough::Failed);
-    assert_eq!(put.response(), PutResponse::Fail { copies: vec![(slot(1), true)], unknown: vec![slot(2)] });
+    let copy = Copy { slot: slot(1), holder: Holder::Owner, fsynced: true };
+    assert_eq!(put.response(), PutResponse::Fail { copies: vec![copy] });
     assert_eq!(put.final_action(), vec![slot(0), slot(2)]);
+}
+
+#[test]
+fn stand_in_counts_for_a_sloppy_write_and_never_for_a_strict_one() {
+    let stored = Copied::Stored { fsynced: true };
+    for (strictness, expected) in [(Strictness::Sloppy, Enough::Met), (Strictness::Strict, Enough::Failed)] {
+        let mut put = Put::new(3, 2, strictness);
+        put.add_result(slot(0), stored);
+        put.add_result(slot(1), Copied::Unknown);
+        put.add_result(slot(2), Copied::Unknown);
+        put.ask_stand_in(slot(1), 7);
+        assert_eq!(put.add_stand_in(7, stored), None);
+        assert_eq!(put.enough(), expected);
+        let hint = Copy { slot: slot(1), holder: Holder::StandIn(7), fsynced: true };
+        let (PutResponse::Reply { copies } | PutResponse::Fail { copies }) = put.response();
+        assert!(copies.contains(&hint), "the hint is reported either way");
+    }
+}
+
+#[test]
+fn owner_and_its_stand_in_count_as_one_copy() {
+    let mut put = Put::new(3, 2, Strictness::Sloppy);
+    put.ask_stand_in(slot(0), 7);
+    assert_eq!(put.add_stand_in(7, Copied::Stored { fsynced: true }), None);
+    put.add_result(slot(0), Copied::Stored { fsynced: true });
+    assert_eq!((put.counted(), put.enough()), (1, Enough::Wait));
+}
+
+#[test]
+fn stand_in_that_refuses_is_followed_by_the_next_until_nobody_is_left() {
+    let mut put = Put::new(3, 3, Strictness::Sloppy);
+    put.add_result(slot(2), Copied::Unknown);
+    put.ask_stand_in(slot(2), 7);
+    assert_eq!(put.add_stand_in(7, Copied::Unknown), Some(slot(2)));
+    assert_eq!(put.enough(), Enough::Wait);
+    put.exhaust_stand_ins(slot(2));
+    assert_eq!(put.enough(), Enough::Failed);
+}
+
+#[test]
+fn empty_answer_of_a_stand_in_does_not_count() {
+    let mut get = get(2);
+    get.expect_stand_ins(true);
+    get.add_result(slot(0), copy(item(1)));
+    get.add_result(slot(1), Replied::Unknown);
+    get.add_result(slot(2), Replied::Unknown);
+    assert_eq!(get.enough(), Enough::Wait);
+    get.add_stand_in(&Siblings::default());
+    assert_eq!(get.answers(), 1);
+    get.add_stand_in(&item(1));
+    assert_eq!(get.enough(), Enough::Met);
 }
 
 proptest! {
@@ -109,7 +161,7 @@ proptest! {
     ) {
         prop_assume!(quorum <= n);
         let mut get = Get::new(n, quorum, ConflictPolicy::Siblings);
-        let mut put = Put::new(n, quorum);
+        let mut put = Put::new(n, quorum, Strictness::Strict);
         let mut first = std::collections::BTreeMap::new();
         for (at, useful) in answers.into_iter().filter(|(at, _)| *at < usize::from(n)) {
             if first.contains_key(&at) {

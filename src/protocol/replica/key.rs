@@ -6,6 +6,7 @@
 //!   change log       03 | sequence u64
 //!   hash tree        04 | ..      (comes with anti-entropy)
 //!   value chunk      05 | ..      (reserved)
+//!   hint             07 | home node u128 | partition u16 | item key      (in the column family `hints`)
 //! ```
 //!
 //! `esc` turns 00 into 00 FF, so that byte order is (key, sort key) order within a hash, whatever bytes they have.
@@ -13,8 +14,8 @@
 use bytes::{BufMut, Bytes};
 
 use crate::protocol::ring::KeyHash;
-use crate::protocol::types::Address;
 use crate::protocol::types::limits::{KEY_BYTES_MAX, SORT_KEY_BYTES_MAX, TABLE_BYTES_MAX};
+use crate::protocol::types::{Address, NodeId, PartitionId};
 
 /// The first byte of a storage key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +31,11 @@ pub enum KeyKind {
     Tree = 4,
     /// A piece of a large value.
     Chunk = 5,
+    /// An item kept for an owner that could not be reached.
+    Hint = 7,
 }
 
-/// The storage key of an item.
+/// The storage key of an item, or of a hint for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemKey(Bytes);
 
@@ -52,6 +55,38 @@ impl ItemKey {
         escape(address.key(), &mut out);
         escape(address.sort(), &mut out);
         Self(out.into())
+    }
+
+    /// The key of the hint that keeps this item for `home`.
+    #[must_use]
+    pub fn hinted(&self, home: NodeId, partition: PartitionId) -> Self {
+        let mut out = hint_prefix(home, partition);
+        out.put_slice(&self.0);
+        Self(out.into())
+    }
+
+    /// Whether it is the key of a hint: then it lies in the column family `hints`, whatever its partition.
+    #[must_use]
+    pub fn is_hint(&self) -> bool {
+        self.0.first() == Some(&(KeyKind::Hint as u8))
+    }
+
+    /// Home node, partition and item key of a hint's key; `None` for anything else.
+    #[must_use]
+    pub fn hint_parts(&self) -> Option<(NodeId, PartitionId, Self)> {
+        let (kind, rest) = self.0.split_first()?;
+        let (home, rest) = rest.split_first_chunk::<16>()?;
+        let (partition, _) = rest.split_first_chunk::<2>()?;
+        let item = Self::from_bytes(self.0.slice(HINT_PREFIX_BYTES..))?;
+        (*kind == KeyKind::Hint as u8)
+            .then(|| (NodeId::new(u128::from_be_bytes(*home)), PartitionId::new(u16::from_be_bytes(*partition)), item))
+    }
+
+    /// Takes bytes for the key of a hint; `None` when they are none.
+    #[must_use]
+    pub fn from_hint_bytes(bytes: Bytes) -> Option<Self> {
+        let key = Self(bytes);
+        key.hint_parts().is_some().then_some(key)
     }
 
     /// Takes bytes for an item key; `None` when they are none.
@@ -89,6 +124,19 @@ impl ItemKey {
         Some((KeyHash::from_bits(u64::from_be_bytes(*hash)), address))
     }
 }
+
+/// What the keys of all hints for a home node's partition begin with.
+#[must_use]
+pub fn hint_prefix(home: NodeId, partition: PartitionId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HINT_PREFIX_BYTES + 64);
+    out.put_u8(KeyKind::Hint as u8);
+    out.put_u128(home.as_u128());
+    out.put_u16(partition.as_u16());
+    out
+}
+
+/// Kind, home node, partition.
+const HINT_PREFIX_BYTES: usize = 1 + 16 + 2;
 
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     for &byte in bytes {

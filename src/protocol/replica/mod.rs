@@ -13,9 +13,11 @@ mod storage;
 pub use change_log::{Change, ChangeLog, ChangeSet, LOG_BYTES_MAX, RETRY_WINDOW_MS};
 pub use clock::PartitionClock;
 pub use copy::{Unreadable, open_copy};
-pub use key::{ITEM_KEY_BYTES_MAX, ItemKey, KeyKind};
+pub use key::{ITEM_KEY_BYTES_MAX, ItemKey, KeyKind, hint_prefix};
 pub use partition::Partition;
-pub use storage::{Batch, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage, ScanRange, Storage};
+pub use storage::{
+    Batch, HintPage, HintRange, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage, ScanRange, Storage,
+};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,13 @@ impl Partition {
         Ok(Self { id, clock, log, actor: None, pending: ChangeSet::default(), clock_written_at: complete_to })
     }
 
+    /// The state of a node that stands in for the partition's owners: it mints, and has neither clock nor log.
+    #[must_use]
+    pub fn standing_in(id: PartitionId) -> Self {
+        let (clock, log) = (PartitionClock::default(), ChangeLog::default());
+        Self { id, clock, log, actor: None, pending: ChangeSet::default(), clock_written_at: 0 }
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &PartitionClock {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ItemKey;
-use crate::protocol::types::PartitionId;
+use crate::protocol::types::{NodeId, PartitionId};
 
 /// The caller's name for a read that is under way; the storage hands it back with the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,30 @@ pub struct ScanPage {
     pub more: bool,
 }
 
+/// Which hints to list: those for one home node, of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HintRange {
+    /// For whom they are kept.
+    pub home: NodeId,
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// Strictly after this key; `None` from the start.
+    pub after: Option<ItemKey>,
+    /// At most so many.
+    pub limit: usize,
+    /// At most about so many bytes of records; the first hint is listed whatever its size.
+    pub bytes: usize,
+}
+
+/// A page of hints in key order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HintPage {
+    /// Keys and records.
+    pub hints: Vec<(ItemKey, Bytes)>,
+    /// There may be more after the last of them.
+    pub more: bool,
+}
+
 /// What a partition has besides items, as it was committed last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PartitionImage {
@@ -69,7 +93,7 @@ pub struct PartitionImage {
 /// One change to a partition's column family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mutation {
-    /// In which partition.
+    /// In which partition. A hint's key lies in `hints`, and this is the partition of its item.
     pub partition: PartitionId,
     /// A storage key of any kind.
     pub key: Bytes,
@@ -86,7 +110,7 @@ pub struct Batch {
 
 /// The disk, as a shard sees it. Writing is not here: a turn hands out a [`Batch`] and its driver commits it.
 pub trait Storage {
-    /// Looks up an item. Must not block on the disk: what the cache cannot answer is `Pending` and read elsewhere.
+    /// Looks up an item, or a hint when the key is a hint's. Must not block on the disk: what the cache cannot answer is `Pending` and read elsewhere.
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup;
 
     /// Begins to list item keys; the page goes to `Shard::handle_scan` with the id.
@@ -94,4 +118,10 @@ pub trait Storage {
 
     /// Reads what a partition has besides items. Called once per partition when its shard starts, and may block.
     fn load(&mut self, partition: PartitionId) -> Result<PartitionImage, ReadError>;
+
+    /// Begins to list hints; the page goes to `Shard::handle_hints` with the id.
+    fn hints(&mut self, id: ReadId, range: HintRange);
+
+    /// Shows every hint's key and the bytes of its record. Called once when a shard starts, and may block.
+    fn load_hints(&mut self, visit: &mut dyn FnMut(&ItemKey, usize)) -> Result<(), ReadError>;
 }

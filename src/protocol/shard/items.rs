@@ -9,6 +9,7 @@ use crate::protocol::replica::{ItemKey, Lookup, Mutation, ReadError, ReadId, Sto
 use crate::protocol::types::limits::{VECTOR_ENTRIES_WARN, VERSIONS_WARN};
 use crate::protocol::types::{Address, PartitionId};
 use crate::protocol::version::Siblings;
+use crate::protocol::wire::Header;
 use crate::protocol::wire::{Failure, FailureCode};
 
 /// Operations that wait for one item's read; more are refused as overloaded.
@@ -35,8 +36,12 @@ pub(super) enum Task {
     StoreMerged { operation: u64 },
     /// Send it to a peer.
     Read { source: Source, correlation: u64 },
-    /// Join a peer's item.
-    Merge { source: Source, correlation: u64, address: Address, held: Held },
+    /// Join a peer's item: into this node's copy, or into a hint.
+    Merge { source: Source, header: Header, address: Address, held: Held },
+    /// Join what a read found that was answered already.
+    Repair { address: Address, held: Held },
+    /// Add it to what is read of all hints for an item.
+    Gather { gather: u64 },
 }
 
 /// The items that a shard holds in memory between a read and a commit.
@@ -44,6 +49,8 @@ pub(super) enum Task {
 pub(super) struct Items {
     /// Written in this turn: reads of the turn see them.
     written: BTreeMap<ItemKey, Held>,
+    /// Hints removed in this turn: reads of the turn do not see them.
+    removed: BTreeSet<ItemKey>,
     /// Partitions whose state has something to log.
     pub(super) touched: BTreeSet<PartitionId>,
     /// Operations behind a read that is under way, in order.
@@ -63,8 +70,30 @@ impl Items {
         self.written.contains_key(key)
     }
 
+    /// Whether operations wait for the item's read.
+    pub(super) fn is_latched(&self, key: &ItemKey) -> bool {
+        self.latches.contains_key(key)
+    }
+
+    /// An item is in this turn's batch.
+    pub(super) fn note_written(&mut self, key: &ItemKey, held: Held) {
+        self.removed.remove(key);
+        self.written.insert(key.clone(), held);
+    }
+
+    /// A hint's end is in this turn's batch.
+    pub(super) fn note_removed(&mut self, key: &ItemKey) {
+        self.removed.insert(key.clone());
+    }
+
+    /// Hints that this turn writes or removes: the storage does not know yet.
+    pub(super) fn unsettled_hints(&self) -> BTreeSet<ItemKey> {
+        self.written.keys().chain(&self.removed).filter(|key| key.is_hint()).cloned().collect()
+    }
+
     /// The turn's writes are in the storage now.
     pub(super) fn committed(&mut self) -> Vec<ItemKey> {
+        self.removed.clear();
         std::mem::take(&mut self.written).into_keys().collect()
     }
 }
@@ -87,14 +116,18 @@ impl Shard {
         }
         if let Some(held) = self.items.written.get(key) {
             let copy = Ok(Some(held.clone()));
-            self.run(now, partition, key, task, copy, storage);
+            self.run(now, partition, (key, address), task, copy, storage);
+            return Ok(());
+        }
+        if self.items.removed.contains(key) {
+            self.run(now, partition, (key, address), task, Ok(None), storage);
             return Ok(());
         }
         let id = self.items.next_read();
         match storage.read(id, partition, key) {
             Lookup::Ready(result) => {
                 let copy = self.open(address, result);
-                self.run(now, partition, key, task, copy, storage);
+                self.run(now, partition, (key, address), task, copy, storage);
             }
             Lookup::Pending => {
                 self.counters.reads_pending += 1;
@@ -122,12 +155,17 @@ impl Shard {
                 Some(held) => Ok(Some(held.clone())),
                 None => copy.clone(),
             };
-            self.run(now, partition, &key, task, copy, storage);
+            self.run(now, partition, (&key, &address), task, copy, storage);
         }
     }
 
-    /// Stores an item in this turn: the record, and what clock and log have to say about it.
-    pub(super) fn store(&mut self, partition: PartitionId, key: &ItemKey, held: Held) {
+    /// Stores an item in this turn, in place of a record of `before` bytes: the record, and what clock and log have to
+    /// say about it.
+    pub(super) fn store(&mut self, now: Now, partition: PartitionId, key: &ItemKey, before: Option<&Held>, held: Held) {
+        if key.is_hint() {
+            let before = before.map(|held| held.record.len());
+            return self.store_hint(now, partition, key, before, held);
+        }
         self.counters.versions_warned += u64::from(held.item.versions().len() == VERSIONS_WARN);
         self.counters.vector_warned += u64::from(held.item.vector().len() == VECTOR_ENTRIES_WARN);
         let state = self.partitions.get_mut(&partition).expect("an item is stored only in a partition of this shard");
@@ -135,14 +173,14 @@ impl Shard {
         self.items.touched.insert(partition);
         let (at, value) = (key.as_bytes().clone(), Some(held.record.clone()));
         self.batch.mutations.push(Mutation { partition, key: at, value });
-        self.items.written.insert(key.clone(), held);
+        self.items.note_written(key, held);
     }
 
     fn run(
         &mut self,
         now: Now,
         partition: PartitionId,
-        key: &ItemKey,
+        (key, address): (&ItemKey, &Address),
         task: Task,
         copy: LocalCopy,
         storage: &mut dyn Storage,
@@ -152,9 +190,11 @@ impl Shard {
             Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
             Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
             Task::Read { source, correlation } => self.send_copy(source, correlation, key, copy),
-            Task::Merge { source, correlation, address, held } => {
-                self.merge(source, correlation, &address, partition, key, held, copy);
+            Task::Merge { source, header, address, held } => {
+                self.merge(now, (source, header), &address, partition, key, held, copy);
             }
+            Task::Repair { address, held } => self.repair(now, &address, partition, key, held, copy),
+            Task::Gather { gather } => self.gathered_hint(gather, address, copy),
         }
     }
 
@@ -172,6 +212,11 @@ impl Shard {
 /// Too many wait for one item; the task was not taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Overfull;
+
+/// A copy that cannot be waited for.
+pub(super) fn too_many() -> Unreadable {
+    Unreadable(format!("{LATCH_QUEUE_MAX} requests wait for this item already"))
+}
 
 /// What those are told who cannot wait for an item.
 pub(super) fn overloaded() -> Failure {

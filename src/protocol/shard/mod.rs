@@ -17,9 +17,10 @@
 //! Invariants: one item is read from the disk once at a time (a latch queues the operations behind it, in order); a
 //! request is answered exactly once, at its deadline at the latest; every queue has a named bound.
 //!
-//! *Caveats.* Membership comes from outside as peers going up and down; hints, read repair beyond the strict
-//! write-back, and exchanges are not here yet, so `Sloppy` is served as `Strict`.
+//! *Caveats.* Membership comes from outside as peers going up and down.
 
+mod handoff;
+mod hints;
 mod items;
 mod operation;
 mod output;
@@ -28,6 +29,7 @@ mod reading;
 mod relaying;
 mod release;
 mod serving;
+mod standing_in;
 mod view;
 mod writing;
 
@@ -40,17 +42,19 @@ use std::sync::Arc;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use self::hints::Hints;
 use self::items::Items;
-use self::operation::Operations;
+use self::operation::{Operations, Role};
 use self::peers::Peers;
 use self::release::Release;
+use crate::protocol::coordinator::Copied;
 use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
 use crate::protocol::ring::{KeyHash, partition_of};
 use crate::protocol::types::{ActorId, Address, Durability, Instant, PartitionId};
 use crate::protocol::version::{Dot, Siblings};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, GetRequest, Header, Kind, MergeRequest, PutRequest, ReadRequest, ScanRequest,
-    WireError, encode_control,
+    Failure, FailureCode, Frame, GetRequest, Header, HintRequest, Kind, MergeReply, MergeRequest, PutRequest,
+    ReadRequest, ScanRequest, WireError, encode_control,
 };
 
 /// What a shard is told once.
@@ -66,6 +70,10 @@ pub struct ShardConfig {
     pub value_bytes_max: usize,
     /// The node may have lost acknowledged writes: its answers do not count toward R (rule 4).
     pub unverified: bool,
+    /// Bytes of hints that this shard keeps for one home node at most.
+    pub hint_bytes_max: u64,
+    /// The disk is nearly full: new values and hints are refused, everything that makes room goes on.
+    pub disk_full: bool,
 }
 
 /// One share of a node's partitions.
@@ -75,6 +83,10 @@ pub struct Shard {
     view: Arc<View>,
     rng: Xoshiro256PlusPlus,
     partitions: BTreeMap<PartitionId, Partition>,
+    /// Partitions of others, for which this node mints as a stand-in.
+    stand_ins: BTreeMap<PartitionId, Partition>,
+    fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
+    hints: Hints,
     items: Items,
     operations: Operations,
     peers: Peers,
@@ -108,13 +120,16 @@ impl Shard {
                 partitions.insert(partition, Partition::load(partition, &storage.load(partition)?)?);
             }
         }
-        Ok(Self {
+        let mut shard = Self {
             peers: Peers::new(view.layout.nodes().len()),
             release: Release::new(config.durability),
             config,
             view,
             rng: Xoshiro256PlusPlus::from_seed(seed),
             partitions,
+            stand_ins: BTreeMap::new(),
+            fallbacks: BTreeMap::new(),
+            hints: Hints::default(),
             items: Items::default(),
             operations: Operations::default(),
             scans: BTreeMap::new(),
@@ -123,7 +138,9 @@ impl Shard {
             ready: Vec::new(),
             counters: Counters::default(),
             stopping: false,
-        })
+        };
+        shard.load_hints(storage)?;
+        Ok(shard)
     }
 
     /// What the shard goes by.
@@ -149,6 +166,17 @@ impl Shard {
         self.config.unverified = unverified;
     }
 
+    /// Whether the disk is nearly full: new values and hints are refused.
+    pub fn set_disk_full(&mut self, full: bool) {
+        self.config.disk_full = full;
+    }
+
+    fn disk_nearly_full(&self) -> Failure {
+        let text = "this node's disk is nearly full: it takes deletes and reads, but no new values; free space on it, or \
+                    write through another node";
+        Failure::new(FailureCode::Overloaded, text)
+    }
+
     /// From here on client requests are refused as `Stopping`; what is under way is finished.
     pub fn begin_stop(&mut self) {
         self.stopping = true;
@@ -163,6 +191,7 @@ impl Shard {
             Some(Kind::Scan) => self.accept_scan(source, frame, storage),
             Some(Kind::Read) => self.accept_read(now, source, frame, storage),
             Some(Kind::Merge) => self.accept_merge(now, source, frame, storage),
+            Some(Kind::Hint) => self.accept_hint(now, source, frame, storage),
             _ => Err(Failure::new(
                 FailureCode::Unsupported,
                 format!("a frame of kind {} is no request to a shard", header.kind),
@@ -177,12 +206,17 @@ impl Shard {
     pub fn handle_answer(&mut self, now: Now, peer: PeerIndex, frame: Frame, storage: &mut dyn Storage) {
         self.peers.heard(peer, now.instant);
         if Operations::is_relay(frame.header.correlation) {
-            self.relay_answered(now, frame);
+            self.relay_answered(now, frame, storage);
+            return;
+        }
+        if let Some(errand) = Operations::errand_of(frame.header.correlation) {
+            self.errand_answered(now, peer, errand, &frame, storage);
             return;
         }
         match frame.kind() {
             Some(Kind::ReadReply) => self.read_answered(now, peer, frame, storage),
             Some(Kind::MergeReply) => self.merge_answered(now, peer, &frame),
+            Some(Kind::HintReply) => self.hint_answered(now, peer, &frame),
             Some(Kind::Error) => self.error_answered(now, peer, frame.header.correlation, storage),
             // An answer of another kind is a confused peer's: as good as none, and the deadline sees to it.
             _ => self.counters.answers_ignored += 1,
@@ -192,7 +226,9 @@ impl Shard {
     /// A frame to a peer could not be handed over (its lane is full, or just closed): unknown, at once.
     pub fn handle_send_failed(&mut self, now: Now, peer: PeerIndex, correlation: u64, storage: &mut dyn Storage) {
         if Operations::is_relay(correlation) {
-            self.relay_failed(now, correlation);
+            self.relay_failed(now, correlation, storage);
+        } else if Operations::errand_of(correlation).is_some() {
+            self.handoff_failed(now, peer);
         } else {
             self.error_answered(now, peer, correlation, storage);
         }
@@ -201,6 +237,7 @@ impl Shard {
     /// A peer's link came up or went down. What was asked of one that went down is unknown.
     pub fn handle_peer(&mut self, now: Now, peer: PeerIndex, up: bool, storage: &mut dyn Storage) {
         self.peers.set_up(peer, up);
+        self.handoff_peer(now, peer, up);
         if up {
             return;
         }
@@ -208,14 +245,14 @@ impl Shard {
             self.handle_send_failed(now, peer, correlation, storage);
         }
         for correlation in self.operations.relays_to(peer) {
-            self.relay_failed(now, correlation);
+            self.relay_failed(now, correlation, storage);
         }
     }
 
     /// When [`Shard::handle_tick`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.operations.next_timer()
+        self.operations.next_timer().into_iter().chain(self.next_handoff()).min()
     }
 
     /// Lets the timers that are due act. One that was armed for something that is over is ignored.
@@ -224,8 +261,10 @@ impl Shard {
             match timer {
                 operation::Timer::Deadline => self.deadline_passed(now, correlation),
                 operation::Timer::Hedge => self.hedge(now, correlation, storage),
+                operation::Timer::Silence => self.silence(now, correlation, storage),
             }
         }
+        self.tick_handoff(now, storage);
     }
 
     /// Whether [`Shard::take_turn`] has something to write or release.
@@ -254,9 +293,11 @@ impl Shard {
         let request = GetRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.begin_get(now, source, header, request, partition, hash, storage)
+                self.begin_get(now, source, header, request, (partition, Role::Owner), hash, storage)
             }
-            Place::OtherNode(partition, frame) => self.begin_relay(now, source, frame, partition),
+            Place::OtherNode(partition, frame) => {
+                self.begin_relay(now, source, frame, (partition, request.strictness), storage)
+            }
             Place::OtherShard => Ok(()),
         }
     }
@@ -265,9 +306,11 @@ impl Shard {
         let request = PutRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.begin_put(now, source, header, request, partition, hash, storage)
+                self.begin_put(now, source, header, request, (partition, Role::Owner), hash, storage)
             }
-            Place::OtherNode(partition, frame) => self.begin_relay(now, source, frame, partition),
+            Place::OtherNode(partition, frame) => {
+                self.begin_relay(now, source, frame, (partition, request.strictness), storage)
+            }
             Place::OtherShard => Ok(()),
         }
     }
@@ -286,7 +329,13 @@ impl Shard {
                 self.serve_read(now, source, header.correlation, &request.address, partition, hash, storage);
                 Ok(())
             }
-            Place::OtherNode(partition, _) => Err(self.not_an_owner(partition)),
+            // Of an item that it does not own a node has hints at most.
+            Place::OtherNode(partition, frame) => {
+                let hash = KeyHash::of(&request.address, self.view.layout.parameters().hash_seed);
+                let asker = (source, frame.header.correlation);
+                self.serve_hinted_read(now, asker, &request.address, partition, hash, storage);
+                Ok(())
+            }
             Place::OtherShard => Ok(()),
         }
     }
@@ -302,11 +351,41 @@ impl Shard {
         let request = MergeRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.serve_merge(now, source, header.correlation, request, partition, hash, storage)
+                self.serve_merge(now, (source, header), request, partition, hash, storage)
             }
             Place::OtherNode(partition, _) => Err(self.not_an_owner(partition)),
             Place::OtherShard => Ok(()),
         }
+    }
+
+    fn accept_hint(
+        &mut self,
+        now: Now,
+        source: Source,
+        frame: Frame,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        self.refuse_stale(&frame.header)?;
+        let request = HintRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        let hash = KeyHash::of(&request.address, self.view.layout.parameters().hash_seed);
+        let partition = partition_of(hash, self.view.layout.partition_bits());
+        if self.view.layout.is_owner(partition, self.view.me) {
+            let text = format!("this node owns partition {partition} itself: it keeps copies of it, not hints");
+            return Err(Failure::new(FailureCode::Stale, text));
+        }
+        if let Some(shard) = self.other_shard(partition) {
+            self.outbox.push(Output::Forward { shard, source, frame });
+            return Ok(());
+        }
+        self.serve_hint(now, (source, frame.header), request, partition, hash, storage)
+    }
+
+    fn hint_answered(&mut self, now: Now, peer: PeerIndex, frame: &Frame) {
+        let result = match MergeReply::decode(frame.body.clone()) {
+            Ok(reply) => Copied::Stored { fsynced: reply.fsynced },
+            Err(_) => Copied::Unknown,
+        };
+        self.stand_in_answered(now, frame.header.correlation, peer, result);
     }
 
     fn accept_scan(&mut self, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
@@ -331,13 +410,14 @@ impl Shard {
     fn place(&mut self, source: Source, address: &Address, frame: Frame) -> Result<Place, Failure> {
         let hash = KeyHash::of(address, self.view.layout.parameters().hash_seed);
         let partition = partition_of(hash, self.view.layout.partition_bits());
-        if !self.view.layout.is_owner(partition, self.view.me) {
-            return Ok(Place::OtherNode(partition, frame));
-        }
+        // Also of what this node does not own: a stand-in's hints are its partition's shard's.
         if let Some(shard) = self.other_shard(partition) {
             self.counters.forwarded_to_shard += 1;
             self.outbox.push(Output::Forward { shard, source, frame });
             return Ok(Place::OtherShard);
+        }
+        if !self.view.layout.is_owner(partition, self.view.me) {
+            return Ok(Place::OtherNode(partition, frame));
         }
         if self.stopping && matches!(frame.kind(), Some(Kind::Get | Kind::Put)) {
             return Err(Failure::new(FailureCode::Stopping, "this node is stopping; ask another one"));
@@ -367,7 +447,10 @@ impl Shard {
 
     /// Mints a dot. Its actor is drawn at the partition's first coordinated write in this process (rule 1).
     fn mint(&mut self, partition: PartitionId, item: &Siblings) -> Dot {
-        let state = self.partitions.get_mut(&partition).expect("a request is placed here only if the partition is");
+        let state = match self.partitions.get_mut(&partition) {
+            Some(state) => state,
+            None => self.stand_ins.entry(partition).or_insert_with(|| Partition::standing_in(partition)),
+        };
         state.mint(item, || ActorId::new(self.rng.next_u64()))
     }
 

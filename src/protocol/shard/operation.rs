@@ -10,15 +10,20 @@ use super::{PeerIndex, Source};
 use crate::protocol::coordinator::{Get, Put, Slot};
 use crate::protocol::replica::ItemKey;
 use crate::protocol::types::limits::REPLICAS_MAX;
-use crate::protocol::types::{Address, Instant, PartitionId};
+use crate::protocol::types::{Address, Instant, PartitionId, Strictness};
 use crate::protocol::version::{Context, Dot, Siblings};
 use crate::protocol::wire::{Kind, PutRequest};
 
 /// Requests of one shard at once; more are refused as overloaded. Each holds a few hundred bytes and its value.
 pub(super) const OPERATIONS_MAX: usize = 16_384;
 
+/// Operations of one shard whose clients were told and that wait for an owner that is late.
+const LINGERING_MAX: usize = 8_192;
+
 /// Set in the correlation of a relayed request.
 const RELAY: u64 = 1 << 63;
+/// Set in the correlation of what no client asked for: hints on their way home, repairs.
+const ERRAND: u64 = 1 << 62;
 
 /// A request that this shard coordinates.
 #[derive(Debug)]
@@ -31,11 +36,28 @@ pub(super) struct Operation {
     pub(super) key: ItemKey,
     pub(super) partition: PartitionId,
     pub(super) owners: Owners,
+    pub(super) strictness: Strictness,
     pub(super) began: Instant,
     pub(super) deadline: Instant,
     pub(super) request: Request,
     pub(super) reading: Option<Reading>,
     pub(super) writing: Option<Put>,
+    /// What is being written, for stand-ins.
+    pub(super) record: Bytes,
+    /// Fallbacks that were asked to stand in, by peer.
+    pub(super) stand_ins: Vec<u16>,
+    pub(super) stage: Stage,
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its client waits.
+    Open,
+    /// Its client was told; an owner has not confirmed yet.
+    Lingering,
+    /// As before, and stand-ins were asked for the owners that stayed silent to the deadline.
+    LastChance,
 }
 
 /// What was asked.
@@ -80,6 +102,8 @@ pub(super) struct Reading {
     pub(super) purpose: Purpose,
     /// Bit per slot.
     pub(super) asked: u8,
+    /// Fallbacks that were asked and have not answered.
+    pub(super) fallbacks_pending: u8,
 }
 
 /// The owners of an item's partition, by slot.
@@ -88,6 +112,16 @@ pub(super) struct Owners {
     peers: [u16; REPLICAS_MAX],
     n: u8,
     me: Slot,
+    role: Role,
+}
+
+/// What this node is to an item that it coordinates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// One of the owners of its partition.
+    Owner,
+    /// Stands in for the owner in its slot, with a hint as its copy, because no owner answers (rule 2).
+    StandIn,
 }
 
 impl Owners {
@@ -96,7 +130,17 @@ impl Owners {
         let at = indices.iter().position(|index| usize::from(*index) == me.as_index())?;
         let mut peers = [0; REPLICAS_MAX];
         peers.get_mut(..indices.len())?.copy_from_slice(indices);
-        Some(Self { peers, n: u8::try_from(indices.len()).ok()?, me: Slot::new(at) })
+        Some(Self { peers, n: u8::try_from(indices.len()).ok()?, me: Slot::new(at), role: Role::Owner })
+    }
+
+    /// The owners, for the first of whom this node stands in.
+    pub(super) fn standing_in(indices: &[u16]) -> Option<Self> {
+        let first = PeerIndex::new(*indices.first()?);
+        Self::new(indices, first).map(|owners| Self { role: Role::StandIn, ..owners })
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
     }
 
     pub(super) fn n(&self) -> u8 {
@@ -138,6 +182,8 @@ pub(super) struct Relay {
     /// Whom to ask next, last first.
     pub(super) candidates: Vec<PeerIndex>,
     pub(super) deadline: Instant,
+    /// Whether this node may stand in when no owner answers.
+    pub(super) strictness: Strictness,
     /// What the last one said.
     pub(super) last_failure: Option<crate::protocol::wire::Failure>,
 }
@@ -147,6 +193,8 @@ pub(super) struct Relay {
 pub(super) enum Timer {
     Deadline,
     Hedge,
+    /// An owner is silent for longer than it ever is.
+    Silence,
 }
 
 /// Everything under way.
@@ -156,15 +204,45 @@ pub(super) struct Operations {
     relays: Slab<Relay>,
     timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
     next_tag: u32,
+    /// Operations whose clients were told.
+    lingering: usize,
 }
 
 impl Operations {
+    /// Those that somebody waits for.
     pub(super) fn len(&self) -> usize {
-        self.slab.len() + self.relays.len()
+        self.slab.len() + self.relays.len() - self.lingering
+    }
+
+    /// Keeps an operation whose client was told until its last owner has confirmed, or false: there are too many, and
+    /// an exchange will see to it.
+    pub(super) fn linger(&mut self, id: u64) -> bool {
+        if self.lingering >= LINGERING_MAX {
+            return false;
+        }
+        let Some(operation) = self.get_mut(id) else { return false };
+        if operation.stage == Stage::Open {
+            operation.stage = Stage::Lingering;
+            self.lingering += 1;
+        }
+        true
     }
 
     pub(super) const fn is_relay(correlation: u64) -> bool {
         correlation & RELAY != 0
+    }
+
+    /// The correlation of an errand; number 0 is of those whose answer nobody waits for.
+    pub(super) const fn errand(number: u64) -> u64 {
+        ERRAND | (number & (ERRAND - 1))
+    }
+
+    /// The number of an errand.
+    pub(super) const fn errand_of(correlation: u64) -> Option<u64> {
+        match correlation & (RELAY | ERRAND) == ERRAND {
+            true => Some(correlation & (ERRAND - 1)),
+            false => None,
+        }
     }
 
     /// Takes an operation in and names it.
@@ -177,6 +255,7 @@ impl Operations {
         key: ItemKey,
         partition: PartitionId,
         owners: Owners,
+        strictness: Strictness,
         (began, deadline): (Instant, Instant),
         request: Request,
     ) -> u64 {
@@ -189,11 +268,15 @@ impl Operations {
             key,
             partition,
             owners,
+            strictness,
             began,
             deadline,
             request,
             reading: None,
             writing: None,
+            record: Bytes::new(),
+            stand_ins: Vec::new(),
+            stage: Stage::Open,
         };
         let id = name(self.slab.insert(operation), tag);
         self.arm(deadline, id, Timer::Deadline);
@@ -215,7 +298,8 @@ impl Operations {
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Operation> {
-        self.get_mut(id)?;
+        let lingering = self.get_mut(id)?.stage != Stage::Open;
+        self.lingering -= usize::from(lingering);
         self.slab.try_remove(place(id).0)
     }
 
@@ -260,9 +344,9 @@ impl Operations {
         None
     }
 
-    /// Never 0 and below 2^31, so that names never repeat soon and bit 63 is free.
+    /// Never 0 and below 2^30, so that names never repeat soon and bits 62 and 63 are free.
     fn tag(&mut self) -> u32 {
-        self.next_tag = (self.next_tag + 1) & 0x7fff_ffff;
+        self.next_tag = (self.next_tag + 1) & 0x3fff_ffff;
         self.next_tag.max(1)
     }
 }
@@ -279,7 +363,9 @@ impl Relay {
         deadline: Instant,
     ) -> Self {
         let to = PeerIndex::new(u16::MAX);
-        Self { tag: 0, source, correlation, kind, body, partition, to, candidates, deadline, last_failure: None }
+        let strictness = Strictness::Strict;
+        let last_failure = None;
+        Self { tag: 0, source, correlation, kind, body, partition, to, candidates, deadline, strictness, last_failure }
     }
 }
 

@@ -106,6 +106,18 @@ pub struct Counters {
     pub hedges: u64,
     /// Writes that fetched what their context had seen first.
     pub fetches: u64,
+    /// Replicas that a read found behind, and sent what they lack.
+    pub read_repairs: u64,
+    /// Hints that peers asked this node to keep.
+    pub hints_asked: u64,
+    /// Hints taken in; one that is joined into another is not counted again.
+    pub hints_stored: u64,
+    /// Hints that their home nodes have fsynced, removed here.
+    pub hints_delivered: u64,
+    /// Fallbacks asked to stand in for an owner.
+    pub stand_ins: u64,
+    /// Requests coordinated here because no owner answered.
+    pub stood_in: u64,
     /// Writes whose id was known already.
     pub retries_recognised: u64,
     /// Requests passed on to a replica.

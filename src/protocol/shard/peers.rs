@@ -18,11 +18,20 @@ const HEDGE_MIN: Duration = Duration::from_millis(10);
 /// not later than this.
 const HEDGE_MAX: Duration = Duration::from_millis(200);
 
+/// A write asks a fallback to stand in for an owner that has been silent for this many times its 99th percentile ..
+const SILENT_FACTOR: u64 = 3;
+/// .. but not before this, and
+const SILENT_MIN: Duration = Duration::from_millis(50);
+/// not later than this, so that there is time left for the fallback.
+const SILENT_MAX: Duration = Duration::from_millis(500);
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Pace {
     up: bool,
     /// Moving average of round trips, nanoseconds.
     usual: u64,
+    /// About the longest of a hundred round trips, nanoseconds.
+    p99: u64,
     /// Since when an answer is owed.
     owed_since: Option<Instant>,
 }
@@ -66,6 +75,10 @@ impl Peers {
         {
             let sample = u64::try_from(now.since(since).as_nanos()).unwrap_or(u64::MAX);
             pace.usual = if pace.usual == 0 { sample } else { pace.usual - pace.usual / 8 + sample / 8 };
+            // A frugal quantile: up by a step for each sample above it, down by a hundredth of one for each below.
+            let step = pace.usual / 2 + 1;
+            pace.p99 =
+                if sample > pace.p99 { pace.p99.saturating_add(step) } else { pace.p99 - pace.p99.min(step / 99) };
         }
     }
 
@@ -81,6 +94,12 @@ impl Peers {
                 _ => 0,
             },
         }
+    }
+
+    /// After how long of silence somebody else is asked to stand in for this peer.
+    pub(super) fn silent_after(&self, peer: PeerIndex) -> Duration {
+        let p99 = self.paces.get(peer.as_index()).map_or(0, |pace| pace.p99);
+        Duration::from_nanos(p99.saturating_mul(SILENT_FACTOR)).clamp(SILENT_MIN, SILENT_MAX)
     }
 
     /// After how long a read that asked these peers asks one more.

@@ -1,16 +1,17 @@
 //! Coordinating reads: R replicas are asked, one more when one is slow, and what they say is merged.
 
+use super::items::Held;
 use super::items::{LocalCopy, Task};
-use super::operation::{OPERATIONS_MAX, Operation, Owners, Purpose, Reading, Request, Timer};
+use super::operation::{OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
-use crate::protocol::coordinator::{Enough, Get, GetResponse, Put, Replied, Slot};
+use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::limits::BUDGET_MS_MAX;
-use crate::protocol::types::{Address, Instant, PartitionId, Quorum};
+use crate::protocol::types::{Address, Instant, PartitionId, Quorum, Strictness};
 use crate::protocol::version::{Context, Siblings};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, GetReply, GetRequest, Header, Kind, ReadReply, ReadRequest, ReadResult,
+    Failure, FailureCode, Frame, GetReply, GetRequest, Header, Kind, MergeRequest, ReadReply, ReadRequest, ReadResult,
 };
 
 impl Shard {
@@ -21,13 +22,14 @@ impl Shard {
         source: Source,
         header: Header,
         request: GetRequest,
-        partition: PartitionId,
+        (partition, role): (PartitionId, Role),
         hash: KeyHash,
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
         let quorum = self.quorum(request.r, 0)?;
         let wanted = Request::Get { r: quorum.r(), w: quorum.w() };
-        let id = self.begin(now, source, header, request.address, partition, hash, wanted)?;
+        let strictness = request.strictness;
+        let id = self.begin(now, source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
@@ -48,8 +50,9 @@ impl Shard {
         source: Source,
         header: Header,
         address: Address,
-        partition: PartitionId,
+        (partition, role): (PartitionId, Role),
         hash: KeyHash,
+        strictness: Strictness,
         request: Request,
     ) -> Result<u64, Failure> {
         if self.operations.len() >= OPERATIONS_MAX {
@@ -57,11 +60,28 @@ impl Shard {
             return Err(Failure::new(FailureCode::Overloaded, text));
         }
         let me = self.view.peer_of(self.view.me);
-        let owners = me.and_then(|me| Owners::new(self.view.layout.owner_indices(partition), me));
-        let owners = owners.expect("a request is placed here only if this node owns its partition");
-        let key = ItemKey::new(&address, hash);
+        let indices = self.view.layout.owner_indices(partition);
+        let owners = match role {
+            Role::Owner => me.and_then(|me| Owners::new(indices, me)),
+            Role::StandIn => Owners::standing_in(indices),
+        };
+        let owners = owners.expect("a request is placed here only if this node owns its partition, or stands in");
+        let mut key = ItemKey::new(&address, hash);
+        if let (Role::StandIn, Some(home)) = (role, self.view.layout.owners(partition).next()) {
+            key = key.hinted(home, partition);
+        }
         let times = (now.instant, now.instant.after(budget_of(&header)));
-        Ok(self.operations.insert(source, header.correlation, address, key, partition, owners, times, request))
+        Ok(self.operations.insert(
+            source,
+            header.correlation,
+            address,
+            key,
+            partition,
+            owners,
+            strictness,
+            times,
+            request,
+        ))
     }
 
     /// Asks `r` replicas for their copies, this one first.
@@ -70,7 +90,7 @@ impl Shard {
         let policy = self.view.policy(operation.address.table());
         let get = Get::new(operation.owners.n(), r, policy);
         let me = operation.owners.me();
-        operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index() });
+        operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0 });
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
@@ -82,7 +102,7 @@ impl Shard {
     }
 
     /// Asks as many more replicas as the quorum still needs, the most willing first.
-    fn ask_more(&mut self, now: Now, id: u64) {
+    pub(super) fn ask_more(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let owners = operation.owners;
         let Some(reading) = &operation.reading else { return };
@@ -97,7 +117,8 @@ impl Shard {
                 Request::Put(ref work) => work.r,
             },
         };
-        let expected = usize::from(reading.get.answers()) + pending.count();
+        let pending = pending.count() + usize::from(reading.fallbacks_pending);
+        let expected = usize::from(reading.get.answers()) + pending;
         for _ in expected..usize::from(needed) {
             if !self.ask_one(now, id) {
                 break;
@@ -113,7 +134,7 @@ impl Shard {
             let owners = operation.owners;
             let open = owners.slots().filter(|slot| reading.asked & (1 << slot.as_index()) == 0);
             let rank = |slot: &Slot| (self.peers.reluctance(owners.peer(*slot), now.instant), *slot);
-            let Some(slot) = open.min_by_key(rank) else { return false };
+            let Some(slot) = open.min_by_key(rank) else { return self.ask_fallback(now, id) };
             reading.asked |= 1 << slot.as_index();
             let peer = owners.peer(slot);
             if !self.peers.is_up(peer) {
@@ -153,6 +174,14 @@ impl Shard {
         if reading.purpose == Purpose::Fetch {
             return self.gathered(now, id, storage);
         }
+        // A cluster that is slow as a whole must not be asked for more by everybody (5 % of reads, and a few).
+        if self.counters.hedges > HEDGES_FREE + self.counters.gets / HEDGES_SHARE
+            && now.instant.since(operation.began) < HEDGE_ANYWAY
+        {
+            let later = operation.began.after(HEDGE_ANYWAY);
+            self.operations.arm(later, id, Timer::Hedge);
+            return;
+        }
         if self.ask_one(now, id) {
             self.counters.hedges += 1;
             self.arm_hedge(now, id);
@@ -168,6 +197,12 @@ impl Shard {
         let key = operation.key.clone();
         let reply = match copy {
             Err(_) => Replied::Unknown,
+            // A stand-in knows nothing of what it was not told: its hint adds data, and counts when there is one.
+            Ok(held) if operation.owners.role() == Role::StandIn => {
+                let hint = held.map(|held| held.item);
+                self.copy_read(now, id, me, Replied::Unknown, storage);
+                return self.stand_in_read(now, id, hint.as_ref(), storage);
+            }
             Ok(held) => {
                 let item = held.map(|held| held.item).unwrap_or_default();
                 Replied::Copy { item, unverified: self.config.unverified }
@@ -185,10 +220,7 @@ impl Shard {
             self.counters.answers_ignored += 1;
             return;
         };
-        let Some(slot) = operation.owners.slot_of(peer) else {
-            self.counters.answers_ignored += 1;
-            return;
-        };
+        let slot = operation.owners.slot_of(peer);
         let reply = match ReadReply::decode(frame.body) {
             Ok(ReadReply { result: ReadResult::Absent, unverified }) => {
                 Replied::Copy { item: Siblings::default(), unverified }
@@ -202,13 +234,25 @@ impl Shard {
             }
             Ok(ReadReply { result: ReadResult::Unreadable, .. }) | Err(_) => Replied::Unknown,
         };
-        self.copy_read(now, id, slot, reply, storage);
+        match (slot, reply) {
+            (Some(slot), reply) => self.copy_read(now, id, slot, reply, storage),
+            (None, Replied::Copy { item, .. }) => self.fallback_read(now, id, Some(&item), storage),
+            (None, Replied::Unknown) => self.fallback_read(now, id, None, storage),
+        }
     }
 
     /// A peer could not do what it was asked, or cannot be reached: unknown.
     pub(super) fn error_answered(&mut self, now: Now, peer: PeerIndex, id: u64, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
-        let Some(slot) = operation.owners.slot_of(peer) else { return };
+        let Some(slot) = operation.owners.slot_of(peer) else {
+            return match operation.writing.is_some() {
+                true => self.stand_in_answered(now, id, peer, Copied::Unknown),
+                false if operation.stand_ins.contains(&u16::try_from(peer.as_index()).unwrap_or(u16::MAX)) => {
+                    self.fallback_read(now, id, None, storage);
+                }
+                false => {}
+            };
+        };
         if operation.writing.is_some() {
             self.copy_unknown(now, id, slot);
             return;
@@ -235,7 +279,7 @@ impl Shard {
     }
 
     /// Goes on when the read has heard enough.
-    fn read_further(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+    pub(super) fn read_further(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &operation.reading else { return };
         if operation.writing.is_some() {
@@ -271,10 +315,17 @@ impl Shard {
         let holders = match reading.get.response() {
             GetResponse::Reply => return self.finish_get(id),
             GetResponse::Fail { .. } => return self.fail(now, id),
+            GetResponse::Store { .. } if operation.strictness == Strictness::Sloppy => {
+                self.repair_stale(now, id, storage);
+                return self.finish_get(id);
+            }
             GetResponse::Store { holders } => holders,
         };
         self.counters.write_backs += 1;
-        operation.writing = Some(Put::new(operation.owners.n(), *w));
+        let mut writing = Put::new(operation.owners.n(), *w, Strictness::Strict);
+        // A merge of what was read is stored on owners only: hints of it would say nothing that their home lacks for long.
+        operation.owners.slots().for_each(|slot| writing.exhaust_stand_ins(slot));
+        operation.writing = Some(writing);
         let merged = reading.get.merged().clone();
         self.replicate(now, id, &merged, &holders);
         let Some(operation) = self.operations.get_mut(id) else { return };
@@ -287,6 +338,35 @@ impl Shard {
             }
         }
         self.write_further(now, id);
+    }
+
+    /// Read repair: the merge goes to the replicas that answered with less, while the client has its answer already.
+    fn repair_stale(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(reading) = &operation.reading else { return };
+        let GetFinal::Repair(stale) = reading.get.final_action() else { return };
+        let (owners, partition) = (operation.owners, operation.partition);
+        let (key, address) = (operation.key.clone(), operation.address.clone());
+        let item = reading.get.merged().clone();
+        let budget = remaining_ms(now, operation.deadline);
+        // Number 0: nobody waits for the answer.
+        let correlation = Operations::errand(0);
+        let header = Header::new(Kind::Merge, correlation, budget, self.view.layout.id());
+        let bytes = MergeRequest::frame_of(header, &address, &item);
+        let record = bytes.slice(bytes.len() - item.record_bytes()..);
+        for slot in stale {
+            self.counters.read_repairs += 1;
+            let peer = owners.peer(slot);
+            if slot != owners.me() {
+                self.outbox.push(Output::Send { peer, partition, correlation, bytes: bytes.clone() });
+                continue;
+            }
+            let held = Held { item: item.clone(), record: record.clone() };
+            let task = Task::Repair { address: address.clone(), held };
+            if self.with_item(now, (partition, &key, &address), task, storage).is_err() {
+                self.counters.answers_ignored += 1;
+            }
+        }
     }
 
     /// What a write wanted to know first is known.
@@ -319,8 +399,14 @@ impl Shard {
     pub(super) fn deadline_passed(&mut self, now: Now, id: u64) {
         if super::operation::Operations::is_relay(id) {
             self.relay_timed_out(id);
-        } else {
-            self.fail(now, id);
+            return;
+        }
+        let stage = self.operations.get_mut(id).map(|operation| operation.stage);
+        match stage {
+            None => {}
+            Some(Stage::Open) => self.fail(now, id),
+            Some(Stage::Lingering) => self.stand_in_for_silent(now, id),
+            Some(Stage::LastChance) => drop(self.operations.remove(id)),
         }
     }
 
@@ -337,6 +423,13 @@ impl Shard {
         names.join(", ")
     }
 }
+
+/// One read of so many may ask one more replica ..
+const HEDGES_SHARE: u64 = 20;
+/// .. and so many beside that, so that a cluster without much traffic hedges too.
+const HEDGES_FREE: u64 = 100;
+/// After so long a slow replica is a silent one, and another is asked whatever the share.
+const HEDGE_ANYWAY: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// What is left of a request's time, for those who are asked on its behalf.
 pub(super) fn remaining_ms(now: Now, deadline: Instant) -> u32 {

@@ -3,11 +3,18 @@
 //! Owners are asked one after the other. Asking the next one is safe for a write because it carries its write id: an
 //! owner that already has it answers with the dot that it got.
 
-use super::operation::{OPERATIONS_MAX, Relay, Request};
+use super::operation::{OPERATIONS_MAX, Relay, Request, Timer};
 use super::reading::remaining_ms;
 use super::{Now, Output, PeerIndex, Shard, Source};
-use crate::protocol::types::PartitionId;
+use crate::protocol::replica::Storage;
+use crate::protocol::types::{PartitionId, Strictness};
 use crate::protocol::wire::{Failure, FailureCode, Frame, Header, Kind, PutRequest, decode_control};
+
+/// A relayed request takes a quorum of its own: an owner is silent after so many times as long as for a copy.
+const RELAY_PATIENCE: u32 = 4;
+
+/// With less time than this nobody begins to stand in.
+const STAND_IN_MIN: core::time::Duration = core::time::Duration::from_millis(1);
 
 impl Shard {
     /// Passes a client's request on to an owner of its partition.
@@ -16,14 +23,15 @@ impl Shard {
         now: Now,
         source: Source,
         frame: Frame,
-        partition: PartitionId,
+        (partition, strictness): (PartitionId, Strictness),
+        storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
         if frame.header.forwarded() {
             return Err(self.not_an_owner(partition));
         }
         let kind = frame.kind().expect("a request is placed only after its kind was recognised");
         let deadline = Self::deadline_of(now, &frame.header);
-        let relay = Relay::new(
+        let mut relay = Relay::new(
             source,
             frame.header.correlation,
             kind,
@@ -32,11 +40,12 @@ impl Shard {
             self.candidates(now, partition),
             deadline,
         );
-        self.start_relay(now, relay)
+        relay.strictness = strictness;
+        self.start_relay(now, relay, storage)
     }
 
     /// Lets another owner coordinate a write whose item this node cannot read.
-    pub(super) fn coordinate_elsewhere(&mut self, now: Now, id: u64, why: &str) {
+    pub(super) fn coordinate_elsewhere(&mut self, now: Now, id: u64, why: &str, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.remove(id) else { return };
         let Request::Put(work) = operation.request else { return };
         let failure = Failure::new(FailureCode::Unreadable, format!("this node cannot coordinate the write: {why}"));
@@ -57,19 +66,19 @@ impl Shard {
             operation.deadline,
         );
         relay.last_failure = Some(failure);
-        if let Err(failure) = self.start_relay(now, relay) {
+        if let Err(failure) = self.start_relay(now, relay, storage) {
             self.reply_failure(operation.source, operation.correlation, &failure);
         }
     }
 
-    fn start_relay(&mut self, now: Now, relay: Relay) -> Result<(), Failure> {
+    fn start_relay(&mut self, now: Now, relay: Relay, storage: &mut dyn Storage) -> Result<(), Failure> {
         if self.operations.len() >= OPERATIONS_MAX {
             let text = format!("{OPERATIONS_MAX} requests are under way in this shard; ask again, slower");
             return Err(Failure::new(FailureCode::Overloaded, text));
         }
         self.counters.relayed += 1;
         let id = self.operations.insert_relay(relay);
-        self.relay_next(now, id);
+        self.relay_next(now, id, storage);
         Ok(())
     }
 
@@ -83,7 +92,7 @@ impl Shard {
         candidates
     }
 
-    fn relay_next(&mut self, now: Now, id: u64) {
+    fn relay_next(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
         let layout = self.view.layout.id();
         loop {
             let Some(relay) = self.operations.relay_mut(id) else { return };
@@ -97,9 +106,16 @@ impl Shard {
             let partition = relay.partition;
             self.peers.asked(peer, now.instant);
             self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
+            let silent_after = self.peers.silent_after(peer) * RELAY_PATIENCE;
+            self.operations.arm(now.instant.after(silent_after), id, Timer::Silence);
             return;
         }
         let Some(relay) = self.operations.remove_relay(id) else { return };
+        // An owner that answered is there, and says what is wrong; standing in is for owners that are not.
+        let time_left = relay.deadline.since(now.instant) >= STAND_IN_MIN;
+        if relay.strictness == Strictness::Sloppy && relay.last_failure.is_none() && time_left {
+            return self.begin_standing_in(now, relay, storage);
+        }
         let failure = relay.last_failure.unwrap_or_else(|| {
             let partition = relay.partition;
             Failure::new(FailureCode::QuorumNotMet, format!("no owner of partition {partition} can be reached"))
@@ -108,7 +124,7 @@ impl Shard {
     }
 
     /// Hands an owner's answer on, or asks the next owner when this one could not serve.
-    pub(super) fn relay_answered(&mut self, now: Now, frame: Frame) {
+    pub(super) fn relay_answered(&mut self, now: Now, frame: Frame, storage: &mut dyn Storage) {
         let id = frame.header.correlation;
         let Some(relay) = self.operations.relay_mut(id) else {
             self.counters.answers_ignored += 1;
@@ -122,7 +138,7 @@ impl Shard {
             )
         {
             relay.last_failure = Some(failure);
-            self.relay_next(now, id);
+            self.relay_next(now, id, storage);
             return;
         }
         let Some(relay) = self.operations.remove_relay(id) else { return };
@@ -131,8 +147,18 @@ impl Shard {
     }
 
     /// The asked owner cannot be reached: unknown, so the next one is asked with the same write id.
-    pub(super) fn relay_failed(&mut self, now: Now, id: u64) {
-        self.relay_next(now, id);
+    pub(super) fn relay_failed(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        self.relay_next(now, id, storage);
+    }
+
+    /// The asked owner is silent: the next one is asked beside it. A write has its id, so two owners that both
+    /// coordinate it make one write (rule 3).
+    pub(super) fn relay_silent(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        let Some(relay) = self.operations.relay_mut(id) else { return };
+        let reachable = relay.candidates.iter().any(|peer| self.peers.is_up(*peer));
+        if reachable || (relay.strictness == Strictness::Sloppy && relay.last_failure.is_none()) {
+            self.relay_next(now, id, storage);
+        }
     }
 
     pub(super) fn relay_timed_out(&mut self, id: u64) {

@@ -30,11 +30,22 @@ pub(super) struct Release {
     fsync: VecDeque<(u64, Vec<Waiter>, Vec<ItemKey>)>,
     /// Per item, the newest sequence that wrote it and is not fsynced.
     unsafe_items: BTreeMap<ItemKey, u64>,
+    /// Wants an fsync of what this turn commits, whatever the durability.
+    wanted: Vec<Waiter>,
+    /// Everything up to this sequence is fsynced.
+    durable_to: u64,
 }
 
 impl Release {
     pub(super) fn new(durability: Durability) -> Self {
-        Self { durability, turn: Vec::new(), fsync: VecDeque::new(), unsafe_items: BTreeMap::new() }
+        Self {
+            durability,
+            turn: Vec::new(),
+            fsync: VecDeque::new(),
+            unsafe_items: BTreeMap::new(),
+            wanted: Vec::new(),
+            durable_to: 0,
+        }
     }
 
     /// Whether a confirmation means "fsynced".
@@ -43,7 +54,7 @@ impl Release {
     }
 
     pub(super) fn has_turn(&self) -> bool {
-        !self.turn.is_empty()
+        !self.turn.is_empty() || !self.wanted.is_empty()
     }
 
     /// Queues a waiter for an item: in the turn that is writing it, or at the fsync that will make it safe. Hands it
@@ -89,6 +100,22 @@ impl Shard {
         }
     }
 
+    /// Answers once what is said about the item is fsynced, also when the durability asks for less.
+    pub(super) fn reply_when_fsynced(&mut self, source: Source, key: &ItemKey, bytes: Bytes) {
+        match self.release.fsyncs() {
+            true => self.reply_when_durable(source, key, bytes),
+            // Nobody knows which commit had the item: the next fsync covers all of them.
+            false => self.release.wanted.push(Waiter::Frame(Output::Reply { source, bytes })),
+        }
+    }
+
+    /// Of these items, the one that waits longest for its fsync.
+    pub(super) fn newest_unsafe(&self, keys: &[ItemKey]) -> Option<ItemKey> {
+        let written = keys.iter().find(|key| self.items.is_written(key) && self.release.fsyncs());
+        let committed = || keys.iter().max_by_key(|key| self.release.unsafe_items.get(*key));
+        written.or_else(|| committed().filter(|key| self.release.unsafe_items.contains_key(*key))).cloned()
+    }
+
     /// The turn's batch is committed as `sequence`: what it has to say may leave. Returns whether somebody waits for
     /// the fsync of it.
     pub fn handle_committed(&mut self, now: Now, sequence: u64, storage: &mut dyn Storage) -> bool {
@@ -103,6 +130,12 @@ impl Shard {
                 self.release.fsync.push_back((sequence, waiters, written));
             }
         } else {
+            let wanted = std::mem::take(&mut self.release.wanted);
+            if sequence <= self.release.durable_to {
+                self.release_all(now, wanted, storage);
+            } else if !wanted.is_empty() {
+                self.release.fsync.push_back((sequence, wanted, Vec::new()));
+            }
             self.release_all(now, waiters, storage);
         }
         !self.release.fsync.is_empty()
@@ -110,6 +143,7 @@ impl Shard {
 
     /// Everything committed up to `sequence` is fsynced.
     pub fn handle_durable(&mut self, now: Now, sequence: u64, storage: &mut dyn Storage) {
+        self.release.durable_to = self.release.durable_to.max(sequence);
         while self.release.fsync.front().is_some_and(|(at, _, _)| *at <= sequence) {
             let Some((at, waiters, written)) = self.release.fsync.pop_front() else { break };
             for key in written {
@@ -127,6 +161,7 @@ impl Shard {
         self.outbox.clear();
         self.ready.clear();
         self.release.turn.clear();
+        self.release.wanted.clear();
     }
 
     fn release_all(&mut self, now: Now, waiters: Vec<Waiter>, storage: &mut dyn Storage) {

@@ -1,5 +1,6 @@
 //! Serving peers: copies read, items joined, keys listed.
 
+use super::hints::hint_reply;
 use super::items::{Held, LocalCopy, Task, overloaded};
 use super::writing::merge_reply;
 use super::{Now, Shard, Source};
@@ -49,12 +50,10 @@ impl Shard {
         self.reply_when_durable(source, key, bytes);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
     pub(super) fn serve_merge(
         &mut self,
         now: Now,
-        source: Source,
-        correlation: u64,
+        (source, header): (Source, Header),
         request: MergeRequest,
         partition: PartitionId,
         hash: KeyHash,
@@ -66,16 +65,16 @@ impl Shard {
         let item = open_copy(&address, &record)
             .map_err(|error| Failure::new(FailureCode::BadInput, format!("the item to join is damaged: {error}")))?;
         let key = ItemKey::new(&address, hash);
-        let task = Task::Merge { source, correlation, address: address.clone(), held: Held { item, record } };
+        let task = Task::Merge { source, header, address: address.clone(), held: Held { item, record } };
         self.with_item(now, (partition, &key, &address), task, storage).map_err(|_| overloaded())
     }
 
-    /// Joins a peer's item into this node's copy. Never refuses or truncates.
+    /// Joins a peer's item into this node's copy, or into a hint. A copy never refuses or truncates; hints have a bound.
     #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
     pub(super) fn merge(
         &mut self,
-        source: Source,
-        correlation: u64,
+        now: Now,
+        (source, header): (Source, Header),
         address: &Address,
         partition: PartitionId,
         key: &ItemKey,
@@ -87,25 +86,62 @@ impl Shard {
             Err(unreadable) => {
                 // Joining into an empty copy would turn "unknown" into "absent" for all other versions.
                 let text = format!("this node's copy is unreadable, so nothing is joined to it: {unreadable}");
-                self.reply_failure(source, correlation, &Failure::new(FailureCode::Unreadable, text));
+                self.reply_failure(source, header.correlation, &Failure::new(FailureCode::Unreadable, text));
                 return;
             }
         };
-        let keeps_siblings = self.view.policy(address.table()) == ConflictPolicy::Siblings;
-        match ours {
-            None => self.store(partition, key, theirs),
-            Some(ours) if ours.item == theirs.item => {}
-            Some(ours) if keeps_siblings && theirs.item.dominates(&ours.item) => self.store(partition, key, theirs),
-            Some(ours) => {
-                let mut joined = ours.item;
-                if joined.join(&theirs.item, self.view.policy(address.table())) {
-                    let record = if joined == theirs.item { theirs.record } else { joined.to_record() };
-                    self.store(partition, key, Held { item: joined, record });
-                }
+        let before = ours.as_ref().map_or(0, |held| held.record.len());
+        if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
+            if let Err(failure) = self.check_hint_room(key, before, joined.record.len()) {
+                return self.reply_failure(source, header.correlation, &failure);
             }
+            self.store(now, partition, key, ours.as_ref(), joined);
         }
-        let bytes = merge_reply(correlation, self.release.fsyncs(), self);
-        self.reply_when_durable(source, key, bytes);
+        let fsynced = self.release.fsyncs() || header.wants_fsync();
+        let bytes = match key.is_hint() {
+            true => hint_reply(header.correlation, fsynced, self),
+            false => merge_reply(header.correlation, fsynced, self),
+        };
+        match header.wants_fsync() {
+            true => self.reply_when_fsynced(source, key, bytes),
+            false => self.reply_when_durable(source, key, bytes),
+        }
+    }
+
+    /// What this node's copy is to become, if it is to change.
+    fn joined(&self, address: &Address, ours: Option<&Held>, theirs: Held) -> Option<Held> {
+        let policy = self.view.policy(address.table());
+        let Some(ours) = ours else { return (!theirs.item.is_empty()).then_some(theirs) };
+        if ours.item == theirs.item {
+            return None;
+        }
+        if policy == ConflictPolicy::Siblings && theirs.item.dominates(&ours.item) {
+            return Some(theirs);
+        }
+        let mut joined = ours.item.clone();
+        joined.join(&theirs.item, policy).then(|| {
+            let record = if joined == theirs.item { theirs.record } else { joined.to_record() };
+            Held { item: joined, record }
+        })
+    }
+
+    /// Joins what a read found into this node's copy, when the client has its answer already.
+    pub(super) fn repair(
+        &mut self,
+        now: Now,
+        address: &Address,
+        partition: PartitionId,
+        key: &ItemKey,
+        theirs: Held,
+        copy: LocalCopy,
+    ) {
+        // A copy that cannot be read is not repaired by a read: others may have more of it than this read saw.
+        let Ok(ours) = copy else { return };
+        if let Some(joined) = self.joined(address, ours.as_ref(), theirs)
+            && self.check_hint_room(key, 0, joined.record.len()).is_ok()
+        {
+            self.store(now, partition, key, ours.as_ref(), joined);
+        }
     }
 
     pub(super) fn serve_scan(

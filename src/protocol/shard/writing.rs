@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::items::{Held, LocalCopy, Task};
-use super::operation::{Operation, Purpose, PutWork, Request};
+use super::operation::{Operation, Purpose, PutWork, Request, Role, Stage, Timer};
 use super::reading::remaining_ms;
-use super::{Now, Output, PeerIndex, Shard, Source};
-use crate::protocol::coordinator::{Copied, Enough, Put, PutResponse, Slot};
+use super::{Now, Output, PeerIndex, Shard, Source, View};
+use crate::protocol::coordinator::{Copied, Copy, Enough, Holder, Put, PutResponse, Slot};
 use crate::protocol::replica::Storage;
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::limits::{HLC_AHEAD_MAX, ITEM_BYTES_MAX, VERSIONS_MAX};
@@ -24,14 +24,17 @@ impl Shard {
         source: Source,
         header: Header,
         request: PutRequest,
-        partition: PartitionId,
+        (partition, role): (PartitionId, Role),
         hash: KeyHash,
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
+        if self.config.disk_full && request.want == Want::Value {
+            return Err(self.disk_nearly_full());
+        }
         let quorum = self.quorum(0, request.w)?;
         let context = self.check_put(&request)?;
         let address = request.address.clone();
-        let deletes_seen = request.want == Want::DeleteSeen;
+        let (deletes_seen, strictness) = (request.want == Want::DeleteSeen, request.strictness);
         let work = PutWork {
             request,
             context,
@@ -41,7 +44,8 @@ impl Shard {
             forwarded: header.forwarded(),
             minted: None,
         };
-        let id = self.begin(now, source, header, address, partition, hash, Request::Put(Box::new(work)))?;
+        let work = Request::Put(Box::new(work));
+        let id = self.begin(now, source, header, address, (partition, role), hash, strictness, work)?;
         self.counters.puts += 1;
         if deletes_seen {
             self.read_replicas(now, id, quorum.r(), Purpose::DeleteSeen, storage);
@@ -91,9 +95,10 @@ impl Shard {
     pub(super) fn coordinate(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
         let held = match copy {
             Ok(held) => held,
-            Err(unreadable) => return self.coordinate_elsewhere(now, id, &unreadable.to_string()),
+            Err(unreadable) => return self.coordinate_elsewhere(now, id, &unreadable.to_string(), storage),
         };
-        let item = held.map(|held| held.item).unwrap_or_default();
+        let before = held;
+        let item = before.as_ref().map(|held| held.item.clone()).unwrap_or_default();
         if self.recognise_retry(now, id, &item) {
             return;
         }
@@ -105,7 +110,7 @@ impl Shard {
             self.read_replicas(now, id, n, Purpose::Fetch, storage);
             return;
         }
-        match self.write(now, id, item) {
+        match self.write(now, id, before.as_ref(), item) {
             Ok(()) => self.write_further(now, id),
             Err(failure) => self.refuse(id, &failure),
         }
@@ -134,7 +139,7 @@ impl Shard {
         self.counters.retries_recognised += 1;
         let token = work.context.after_write(dot, item).to_token(&operation.address, &self.view.token_keys);
         work.minted = Some((dot, token, shown_count(item)));
-        operation.writing = Some(Put::new(operation.owners.n(), work.w));
+        operation.writing = Some(Put::new(operation.owners.n(), work.w, operation.strictness));
         let key = operation.key.clone();
         self.replicate(now, id, item, &[]);
         if self.hold_local_copy(&key, id) {
@@ -144,7 +149,7 @@ impl Shard {
     }
 
     /// Mints the dot, stores the item in this turn and sends it to the other owners.
-    fn write(&mut self, now: Now, id: u64, mut item: Siblings) -> Result<(), Failure> {
+    fn write(&mut self, now: Now, id: u64, before: Option<&Held>, mut item: Siblings) -> Result<(), Failure> {
         let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
         let Request::Put(work) = &operation.request else { unreachable!("only a put is coordinated") };
         let policy = self.view.policy(operation.address.table());
@@ -157,6 +162,8 @@ impl Shard {
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         let request = work.request.clone();
         check_growth(&item, &context, &request, policy)?;
+        let replaced = before.map_or(0, |held| held.record.len());
+        self.check_hint_room(&key, replaced, replaced + request.value.len() + HINT_GROWTH_BYTES)?;
         let dot = self.mint(partition, &item);
         let version = Version {
             dot,
@@ -173,9 +180,9 @@ impl Shard {
         let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
         let Request::Put(work) = &mut operation.request else { unreachable!("only a put is coordinated") };
         work.minted = minted;
-        operation.writing = Some(Put::new(operation.owners.n(), work.w));
+        operation.writing = Some(Put::new(operation.owners.n(), work.w, operation.strictness));
         let record = self.replicate(now, id, &item, &[]);
-        self.store(partition, &key, Held { item, record });
+        self.store(now, partition, &key, before, Held { item, record });
         self.hold_local_copy(&key, id);
         Ok(())
     }
@@ -196,15 +203,28 @@ impl Shard {
         // The correlation is the operation's, and the answer's sender tells the slot.
         let bytes = MergeRequest::frame_of(header, &operation.address, item);
         let record = bytes.slice(bytes.len() - item.record_bytes()..);
+        let mut silent_after = None;
         for slot in owners.others().filter(|slot| !holders.contains(slot)) {
             let peer = owners.peer(slot);
             if self.peers.is_up(peer) {
                 self.peers.asked(peer, now.instant);
                 self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
+                silent_after = silent_after.max(Some(self.peers.silent_after(peer)));
             } else {
                 writing.add_result(slot, Copied::Unknown);
             }
         }
+        operation.record = record.clone();
+        if owners.role() == Role::StandIn {
+            writing.add_result(owners.me(), Copied::Unknown);
+            if let Some(me) = self.view.peer_of(self.view.me).and_then(|me| u16::try_from(me.as_index()).ok()) {
+                writing.ask_stand_in(owners.me(), me);
+            }
+        }
+        if let Some(after) = silent_after {
+            self.operations.arm(now.instant.after(after), id, Timer::Silence);
+        }
+        self.stand_in_for_unknown(now, id);
         record
     }
 
@@ -216,10 +236,10 @@ impl Shard {
         let (partition, key) = (operation.partition, operation.key.clone());
         let (me, policy) = (operation.owners.me(), self.view.policy(operation.address.table()));
         let Ok(held) = copy else { return self.copy_unknown(now, id, me) };
-        let mut item = held.map(|held| held.item).unwrap_or_default();
+        let mut item = held.as_ref().map(|held| held.item.clone()).unwrap_or_default();
         if item.join(&merged, policy) {
             let record = item.to_record();
-            self.store(partition, &key, Held { item, record });
+            self.store(now, partition, &key, held.as_ref(), Held { item, record });
         }
         if self.hold_local_copy(&key, id) {
             self.local_copy_stored(now, id);
@@ -247,11 +267,23 @@ impl Shard {
         self.write_further(now, id);
     }
 
+    /// A stand-in keeps a hint, or could not.
+    pub(super) fn stand_in_answered(&mut self, now: Now, id: u64, peer: PeerIndex, result: Copied) {
+        let by = u16::try_from(peer.as_index()).unwrap_or(u16::MAX);
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let Some(writing) = &mut operation.writing else { return };
+        if writing.add_stand_in(by, result).is_some() {
+            self.stand_in_for_unknown(now, id);
+        }
+        self.write_further(now, id);
+    }
+
     pub(super) fn copy_unknown(&mut self, now: Now, id: u64, slot: Slot) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         if let Some(writing) = &mut operation.writing {
             writing.add_result(slot, Copied::Unknown);
         }
+        self.stand_in_for_unknown(now, id);
         self.write_further(now, id);
     }
 
@@ -259,9 +291,12 @@ impl Shard {
     pub(super) fn local_copy_stored(&mut self, now: Now, id: u64) {
         let fsynced = self.release.fsyncs();
         let Some(operation) = self.operations.get_mut(id) else { return };
-        let me = operation.owners.me();
-        if let Some(writing) = &mut operation.writing {
-            writing.add_result(me, Copied::Stored { fsynced });
+        let (me, role) = (operation.owners.me(), operation.owners.role());
+        let number = self.view.peer_of(self.view.me).and_then(|peer| u16::try_from(peer.as_index()).ok());
+        match (&mut operation.writing, role, number) {
+            (Some(writing), Role::Owner, _) => writing.add_result(me, Copied::Stored { fsynced }),
+            (Some(writing), Role::StandIn, Some(by)) => drop(writing.add_stand_in(by, Copied::Stored { fsynced })),
+            _ => {}
         }
         self.write_further(now, id);
     }
@@ -270,6 +305,12 @@ impl Shard {
     pub(super) fn write_further(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(writing) = &operation.writing else { return };
+        if operation.stage != Stage::Open {
+            if writing.all_answered() {
+                self.operations.remove(id);
+            }
+            return;
+        }
         match (writing.enough(), &operation.request) {
             (Enough::Wait, _) => {}
             (Enough::Failed, _) if !writing.all_answered() => {}
@@ -279,46 +320,44 @@ impl Shard {
         }
     }
 
+    /// Tells the client, and stays for the owners that have not confirmed yet.
     fn finish_put(&mut self, id: u64) {
-        let Some(operation) = self.operations.remove(id) else { return };
-        let (Request::Put(work), Some(writing)) = (&operation.request, &operation.writing) else { return };
-        let Some((dot, token, versions)) = &work.minted else { return };
-        let PutResponse::Reply { copies } = writing.response() else { return };
-        let reply = PutReply {
-            dot: *dot,
-            write_id: work.request.write_id,
-            versions: *versions,
-            token: token.clone(),
-            stored: Stored { copies: self.copies(&operation, &copies) },
-        };
-        let header = Header::new(Kind::PutReply, operation.correlation, 0, self.view.layout.id());
-        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
-        self.reply(operation.source, bytes);
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let settled = operation.writing.as_ref().is_none_or(Put::all_answered);
+        if settled || !self.operations.linger(id) {
+            if let Some(operation) = self.operations.remove(id) {
+                self.confirm(&operation);
+            }
+            return;
+        }
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let (source, correlation) = (operation.source, operation.correlation);
+        if let Some(bytes) = put_reply(operation, &self.view, correlation) {
+            self.reply(source, bytes);
+        }
     }
 
-    /// Only owners are ever asked, so every copy is a primary's.
-    fn copies(&self, operation: &Operation, copies: &[(Slot, bool)]) -> Vec<StoredCopy> {
-        let node = |slot: Slot| self.view.layout.nodes().get(operation.owners.peer(slot).as_index()).copied();
-        let copy = |(slot, fsynced): &(Slot, bool)| {
-            node(*slot).map(|node| StoredCopy { node, primary: true, fsynced: *fsynced })
-        };
-        copies.iter().filter_map(copy).collect()
+    fn confirm(&mut self, operation: &Operation) {
+        if let Some(bytes) = put_reply(operation, &self.view, operation.correlation) {
+            self.reply(operation.source, bytes);
+        }
     }
 
     /// What a client is told whose quorum is not met: how far it came, who is missing, what may still happen.
     pub(super) fn explain(&self, now: Now, operation: &Operation) -> Failure {
         let waited = now.instant.since(operation.began).as_millis();
         if let Some(writing) = &operation.writing {
-            let PutResponse::Fail { copies, .. } = writing.response() else {
+            let PutResponse::Fail { copies } = writing.response() else {
                 return Failure::new(FailureCode::TimedOut, format!("the answer was not released in {waited} ms"));
             };
-            let missing = operation.owners.slots().filter(|slot| !copies.iter().any(|(by, _)| by == slot));
+            let missing = operation.owners.slots().filter(|slot| !writing.is_stored(*slot));
             let missing = self.names(operation, missing);
-            let (held, stored) = (copies.len(), self.copies(operation, &copies));
-            let on = self.names(operation, copies.iter().map(|(slot, _)| *slot));
+            let (held, stored) = (writing.counted(), stored_copies(operation, &self.view, &copies));
+            let on: Vec<String> = stored.iter().map(|copy| self.view.roster.name_of(copy.node)).collect();
+            let on = on.join(", ");
             return match &operation.request {
                 Request::Put(work) => {
-                    let surfaces = match held {
+                    let surfaces = match copies.len() {
                         0 => "no copy is confirmed, but one may exist and surface".to_owned(),
                         _ => format!("the write is stored on {on} and may still surface"),
                     };
@@ -433,6 +472,37 @@ fn check_growth(
     }
     Ok(())
 }
+
+/// The answer to a write that has its copies.
+fn put_reply(operation: &Operation, view: &View, correlation: u64) -> Option<Bytes> {
+    let (Request::Put(work), Some(writing)) = (&operation.request, &operation.writing) else { return None };
+    let (dot, token, versions) = work.minted.as_ref()?;
+    let PutResponse::Reply { copies } = writing.response() else { return None };
+    let reply = PutReply {
+        dot: *dot,
+        write_id: work.request.write_id,
+        versions: *versions,
+        token: token.clone(),
+        stored: Stored { copies: stored_copies(operation, view, &copies) },
+    };
+    let header = Header::new(Kind::PutReply, correlation, 0, view.layout.id());
+    Some(Frame::build(header, reply.body_bytes(), |out| reply.encode(out)))
+}
+
+/// Which nodes hold a write.
+fn stored_copies(operation: &Operation, view: &View, copies: &[Copy]) -> Vec<StoredCopy> {
+    let copy = |copy: &Copy| {
+        let (at, primary) = match copy.holder {
+            Holder::Owner => (operation.owners.peer(copy.slot).as_index(), true),
+            Holder::StandIn(by) => (usize::from(by), false),
+        };
+        view.layout.nodes().get(at).map(|node| StoredCopy { node: *node, primary, fsynced: copy.fsynced })
+    };
+    copies.iter().filter_map(copy).collect()
+}
+
+/// What a new version adds to a hint's record beside its value, generously.
+const HINT_GROWTH_BYTES: usize = 256;
 
 fn shown_count(item: &Siblings) -> u16 {
     let live = item.versions().iter().filter(|version| !version.tombstone).count();

@@ -79,6 +79,6 @@ impl Quorum {
 pub enum Strictness {
     /// Only primaries count.
     Strict,
-    /// A hint on a fallback counts, and is reported as such. Until hints exist this behaves as `Strict`.
+    /// A hint on a fallback counts, and is reported as such.
     Sloppy,
 }

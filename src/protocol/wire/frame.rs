@@ -15,6 +15,8 @@ pub const HEADER_BYTES: usize = 32;
 const FLAGS_CRITICAL: u16 = 0xff00;
 /// A client's request passed on by a node that is no replica of its key; it is not passed on again.
 const FLAG_FORWARDED: u16 = 1;
+/// The answer is wanted only once what it confirms is fsynced, whatever the durability.
+const FLAG_FSYNC: u16 = 2;
 
 /// What is known of a frame before its body is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,20 @@ impl Header {
     #[must_use]
     pub const fn as_forwarded(mut self) -> Self {
         self.flags |= FLAG_FORWARDED;
+        self
+    }
+
+    /// Whether the asker wants to hear only of what is fsynced. A node that does not know the flag answers that its
+    /// copy is not.
+    #[must_use]
+    pub const fn wants_fsync(&self) -> bool {
+        self.flags & FLAG_FSYNC != 0
+    }
+
+    /// The same header, for an answer that waits for an fsync.
+    #[must_use]
+    pub const fn with_fsync(mut self) -> Self {
+        self.flags |= FLAG_FSYNC;
         self
     }
 

@@ -85,6 +85,10 @@ kinds! {
     Merge = 50,
     /// It is joined.
     MergeReply = 51,
+    /// Gives a stand-in an item to keep for an owner that cannot be reached.
+    Hint = 52,
+    /// It is kept.
+    HintReply = 53,
 }
 
 impl Kind {
@@ -101,7 +105,7 @@ impl Kind {
         match self {
             Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
-            Self::Read | Self::Merge | Self::Vouch => matches!(sender, Sender::Node),
+            Self::Read | Self::Merge | Self::Hint | Self::Vouch => matches!(sender, Sender::Node),
             Self::Error
             | Self::Pong
             | Self::Vouched
@@ -113,7 +117,8 @@ impl Kind {
             | Self::PutReply
             | Self::ScanReply
             | Self::ReadReply
-            | Self::MergeReply => false,
+            | Self::MergeReply
+            | Self::HintReply => false,
         }
     }
 
@@ -134,6 +139,7 @@ impl Kind {
                 | Self::ScanReply
                 | Self::ReadReply
                 | Self::MergeReply
+                | Self::HintReply
         )
     }
 }

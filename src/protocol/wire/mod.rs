@@ -26,7 +26,7 @@ pub use control::{
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
 pub use kind::{Kind, Sender};
-pub use replication::{MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult};
+pub use replication::{HintRequest, MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult};
 pub use request::{GetReply, GetRequest, PutReply, PutRequest, ScanReply, ScanRequest, Stored, StoredCopy, Want};
 
 #[cfg(test)]
@@ -47,6 +47,7 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         ReadReply::decode(body.clone()).is_ok(),
         MergeRequest::decode(body.clone()).is_ok_and(|merge| Siblings::decode(&merge.record).is_ok()),
         MergeReply::decode(body.clone()).is_ok(),
+        HintRequest::decode(body.clone()).is_ok_and(|hint| Siblings::decode(&hint.record).is_ok()),
         decode_control::<Hello>(body, "hello").is_ok(),
         decode_control::<Creation>(body, "create").is_ok(),
         decode_control::<NodeState>(body, "state").is_ok(),

@@ -5,6 +5,8 @@
 //!   ReadReply   result u8 (0 found, 1 absent, 2 unreadable) | flags u8 (1 unverified) | record
 //!   Merge       address | record
 //!   MergeReply  flags u8 (1 fsynced)
+//!   Hint        home node u128 | address | record
+//!   HintReply   as MergeReply
 //! ```
 //!
 //! A merge carries the sender's whole item, and the record in it is byte for byte what the disk gets.
@@ -14,7 +16,7 @@ use bytes::{BufMut, Bytes};
 use super::WireError;
 use super::codec::{Reader, address_bytes, put_address};
 use super::frame::{Frame, Header};
-use crate::protocol::types::Address;
+use crate::protocol::types::{Address, NodeId};
 use crate::protocol::version::Siblings;
 
 const FLAG_UNVERIFIED: u8 = 1;
@@ -56,7 +58,18 @@ pub struct MergeRequest {
     pub record: Bytes,
 }
 
-/// The item is joined and stored.
+/// Gives a stand-in an item to keep for its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HintRequest {
+    /// The owner that could not be reached.
+    pub home: NodeId,
+    /// Which item.
+    pub address: Address,
+    /// The sender's whole item.
+    pub record: Bytes,
+}
+
+/// The item is joined and stored, or kept for its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MergeReply {
     /// It survives a power loss.
@@ -150,6 +163,26 @@ impl MergeRequest {
         let mut reader = Reader::new(body);
         let address = reader.address()?;
         Ok(Self { address, record: reader.rest() })
+    }
+}
+
+impl HintRequest {
+    /// The whole frame.
+    #[must_use]
+    pub fn frame_of(header: Header, home: NodeId, address: &Address, record: &Bytes) -> Bytes {
+        Frame::build(header, 16 + address_bytes(address) + record.len(), |out| {
+            out.put_u128(home.as_u128());
+            put_address(out, address);
+            out.put_slice(record);
+        })
+    }
+
+    /// Reads the body; the record is still to be decoded.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let home = NodeId::new(reader.u128("home node")?);
+        let address = reader.address()?;
+        Ok(Self { home, address, record: reader.rest() })
     }
 }
 

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::protocol::replica::{Batch, ItemKey, Lookup, PartitionImage, ReadError, ReadId, ScanRange, Storage};
+use crate::protocol::replica::{
+    Batch, HintPage, HintRange, ItemKey, Lookup, PartitionImage, ReadError, ReadId, ScanRange, Storage, hint_prefix,
+};
 use crate::protocol::ring::{KeyHash, Layout, Member, Parameters, Roster, partition_of};
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
 use crate::protocol::types::{
@@ -27,6 +29,8 @@ pub(super) struct Disk {
     /// Answer lookups later, by these ids.
     pub(super) slow: bool,
     pub(super) pending: Vec<(ReadId, PartitionId, ItemKey)>,
+    /// Pages of hints to be answered.
+    pub(super) pages: Vec<(ReadId, HintRange)>,
     /// Keys whose reads fail.
     pub(super) broken: Vec<Bytes>,
 }
@@ -48,6 +52,24 @@ impl Disk {
         }
         Ok(self.items.get(&(partition, key.as_bytes().clone())).cloned())
     }
+
+    /// Keys and records of the hints that are stored.
+    pub(super) fn hints(&self) -> Vec<(ItemKey, Bytes)> {
+        let hint = |((_, key), record): (&(PartitionId, Bytes), &Bytes)| {
+            Some((ItemKey::from_hint_bytes(key.clone())?, record.clone()))
+        };
+        self.items.iter().filter_map(hint).collect()
+    }
+
+    fn page(&self, range: &HintRange) -> HintPage {
+        let prefix = hint_prefix(range.home, range.partition);
+        let after = |key: &ItemKey| range.after.as_ref().is_none_or(|after| key > after);
+        let mut hints = self.hints();
+        hints.retain(|(key, _)| key.as_bytes().starts_with(&prefix) && after(key));
+        let more = hints.len() > range.limit;
+        hints.truncate(range.limit);
+        HintPage { hints, more }
+    }
 }
 
 impl Storage for Disk {
@@ -60,6 +82,17 @@ impl Storage for Disk {
     }
 
     fn scan(&mut self, _id: ReadId, _partition: PartitionId, _range: ScanRange) {}
+
+    fn hints(&mut self, id: ReadId, range: HintRange) {
+        self.pages.push((id, range));
+    }
+
+    fn load_hints(&mut self, visit: &mut dyn FnMut(&ItemKey, usize)) -> Result<(), ReadError> {
+        for (key, record) in Self::hints(self) {
+            visit(&key, record.len());
+        }
+        Ok(())
+    }
 
     fn load(&mut self, partition: PartitionId) -> Result<PartitionImage, ReadError> {
         let mut image = PartitionImage::default();
@@ -117,6 +150,8 @@ pub(super) struct Cluster {
 }
 
 const CLIENT: u64 = 1 << 32;
+/// Room for a few hints for one node.
+pub(super) const HINT_BYTES_MAX: u64 = 4_000;
 
 impl Cluster {
     pub(super) fn new(nodes: u16, replicas: u8, durability: Durability) -> Self {
@@ -160,7 +195,15 @@ impl Cluster {
     pub(super) fn boot(&mut self, at: usize, unverified: bool) {
         self.boots += 1;
         let durability = self.durability;
-        let config = ShardConfig { shard: 0, shards: 1, durability, value_bytes_max: 1000, unverified };
+        let config = ShardConfig {
+            shard: 0,
+            shards: 1,
+            durability,
+            value_bytes_max: 1000,
+            unverified,
+            hint_bytes_max: HINT_BYTES_MAX,
+            disk_full: false,
+        };
         let node = &mut self.nodes[at];
         let mut seed = [0; 32];
         Xoshiro256PlusPlus::seed_from_u64(u64::from(self.boots)).fill_bytes(&mut seed);
@@ -207,6 +250,10 @@ impl Cluster {
                 }
             }
             let outputs: Vec<Output> = shard.drain().collect();
+            for (id, range) in std::mem::take(&mut node.disk.pages) {
+                let page = node.disk.page(&range);
+                shard.handle_hints(now, id, Ok(page), &mut node.disk);
+            }
             let more = shard.has_turn();
             for output in outputs {
                 self.carry_out(at, output);
