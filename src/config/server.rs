@@ -166,6 +166,10 @@ pub struct StorageConfig {
     /// `read_threads`: threads for reads that miss the cache, 1 to 64. Default 2. More overlap more disk reads; each
     /// costs a stack.
     pub read_threads: usize,
+    /// `hint_bytes_max`: disk for writes that this node keeps for one other node while that cannot be reached, 1 MiB to
+    /// 1 TiB. Default 1 GiB. When it is full, further ones are refused and do not count toward W; with more, a longer
+    /// outage is bridged without an exchange.
+    pub hint_bytes_max: ByteSize,
 }
 
 /// `[log]`: what is written to standard error.

@@ -3,6 +3,8 @@
 //! The shards count in plain integers on their own threads; a scrape asks them and lays the answers out once. So the
 //! request path has no atomic, no lock and no label lookup for the sake of a dashboard.
 
+use std::time::Duration;
+
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::protocol::shard::Counters;
@@ -15,6 +17,12 @@ pub struct NodeNumbers {
     pub status: NodeStatus,
     /// Counts of each shard that answered.
     pub shards: Vec<Counters>,
+    /// Hints that are kept for other nodes.
+    pub hints: u64,
+    /// Their bytes.
+    pub hint_bytes: u64,
+    /// How long this process has known of the oldest of them.
+    pub oldest_hint: Duration,
     /// Requests under way.
     pub in_flight: u64,
     /// Turns run.
@@ -62,6 +70,15 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     for (name, help, value) in [
         ("quorate_write_backs_total", "Reads whose answers differed and were stored first.", sum(|c| c.write_backs)),
         ("quorate_hedges_total", "Reads that asked one more replica because one was slow.", sum(|c| c.hedges)),
+        (
+            "quorate_read_repairs_total",
+            "Replicas that a read found behind and sent the merge.",
+            sum(|c| c.read_repairs),
+        ),
+        ("quorate_hints_stored_total", "Hints taken in for other nodes.", sum(|c| c.hints_stored)),
+        ("quorate_hints_delivered_total", "Hints that their home nodes have fsynced.", sum(|c| c.hints_delivered)),
+        ("quorate_stand_ins_total", "Fallbacks asked to stand in for an owner.", sum(|c| c.stand_ins)),
+        ("quorate_stood_in_total", "Requests coordinated without owning the item.", sum(|c| c.stood_in)),
         ("quorate_fetches_total", "Writes that fetched what their context had seen.", sum(|c| c.fetches)),
         ("quorate_retries_recognised_total", "Writes whose id was known already.", sum(|c| c.retries_recognised)),
         ("quorate_relayed_total", "Requests passed on to an owner.", sum(|c| c.relayed)),
@@ -85,6 +102,13 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     }
     let status = &numbers.status;
     for (name, help, value) in [
+        ("quorate_hints_pending", "Hints kept for other nodes.", numbers.hints),
+        ("quorate_hints_bytes", "Bytes of the hints kept for other nodes.", numbers.hint_bytes),
+        (
+            "quorate_hints_oldest_seconds",
+            "Age of the oldest hint, from when this process knew.",
+            numbers.oldest_hint.as_secs(),
+        ),
         ("quorate_in_flight", "Requests under way.", numbers.in_flight),
         ("quorate_partitions", "Partitions that this node holds.", u64::from(status.partitions)),
         ("quorate_member", "1 when the node belongs to a cluster.", u64::from(status.cluster.is_some())),

@@ -33,6 +33,9 @@ fn numbers() -> NodeNumbers {
     NodeNumbers {
         status,
         shards: vec![shard.clone(), shard],
+        hints: 7,
+        hint_bytes: 900,
+        oldest_hint: Duration::from_secs(3),
         in_flight: 1,
         turns: 2,
         commits: 1,

@@ -59,6 +59,9 @@ impl Door for NodeDoor {
         let numbers = NodeNumbers {
             status: self.shared.status(),
             shards: reports.iter().map(|report| report.counters.clone()).collect(),
+            hints: reports.iter().map(|report| report.hints.0).sum(),
+            hint_bytes: reports.iter().map(|report| report.hints.1).sum(),
+            oldest_hint: reports.iter().map(|report| report.oldest_hint).max().unwrap_or_default(),
             in_flight: reports.iter().map(|report| report.in_flight as u64).sum(),
             turns: reports.iter().map(|report| report.turns).sum(),
             commits: reports.iter().map(|report| report.commits).sum(),

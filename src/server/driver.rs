@@ -145,6 +145,9 @@ impl<'seat> Driver<'seat> {
                 self.shard.handle_read(now, id, result, &mut self.storage);
             }
             Input::Completed(ReadCompletion::Scan { id, result }) => self.shard.handle_scan(id, result),
+            Input::Completed(ReadCompletion::Hints { id, result }) => {
+                self.shard.handle_hints(now, id, result, &mut self.storage);
+            }
             Input::Durable(sequence) => self.shard.handle_durable(now, sequence, &mut self.storage),
             Input::Failed(reason) => return Err(Ending::DiskFailed(reason)),
             Input::Link { peer, shard, up } => {
@@ -158,6 +161,8 @@ impl<'seat> Driver<'seat> {
                 let report = ShardReport {
                     counters: self.shard.counters().clone(),
                     in_flight: self.shard.in_flight(),
+                    hints: self.shard.hint_stock(),
+                    oldest_hint: self.shard.oldest_hint(now),
                     turns: self.turns,
                     commits: self.commits,
                 };

@@ -77,6 +77,10 @@ pub(crate) struct ShardReport {
     pub(crate) counters: Counters,
     /// Requests under way.
     pub(crate) in_flight: usize,
+    /// Hints that are kept, and their bytes.
+    pub(crate) hints: (u64, u64),
+    /// How long the oldest of them has been known.
+    pub(crate) oldest_hint: Duration,
     /// Turns that it has run.
     pub(crate) turns: u64,
     /// Turns that wrote something.

@@ -470,6 +470,9 @@ impl Control {
                     durability: self.shared.durability,
                     value_bytes_max: self.shared.config.value_bytes_max,
                     unverified,
+                    hint_bytes_max: self.shared.config.storage.hint_bytes_max.as_bytes()
+                        / u64::from(self.shared.config.shards),
+                    disk_full: false,
                 },
                 hello: self.shared.hello(),
                 policy: self.kit.policy.clone(),

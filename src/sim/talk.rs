@@ -330,7 +330,7 @@ impl World {
                 held.and_then(|record| Siblings::decode(record).ok()).is_some_and(|item| item.knows(reply.dot))
             };
             let owners = || seen.owners.iter().map(|owner| &self.nodes[usize::from(*owner)]);
-            let known = match copy.primary {
+            let found = match copy.primary {
                 true => knows(node, seen.key.as_bytes()),
                 // A hint, or what became of it.
                 false => owners().any(|owner| {
@@ -339,7 +339,7 @@ impl World {
                         || owner.damaged
                 }),
             };
-            if !known {
+            if !found {
                 let text = format!(
                     "operation {id} was told that dot {} of {:?} is {} on {}, and it is not there",
                     reply.dot,

@@ -43,6 +43,7 @@ mod database;
 mod directory;
 mod family;
 mod flusher;
+mod hints;
 mod meta;
 mod pool;
 mod scan;

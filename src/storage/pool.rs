@@ -13,8 +13,9 @@ use bytes::Bytes;
 use super::ShardCallbacks;
 use super::database::Database;
 use super::family::FamilyName;
+use super::hints::page_of_hints;
 use super::scan::{Scan, Step, missing};
-use crate::protocol::replica::{ItemKey, ReadError, ReadId, ScanPage};
+use crate::protocol::replica::{HintPage, HintRange, ItemKey, ReadError, ReadId, ScanPage};
 use crate::protocol::types::PartitionId;
 
 /// What became of a read that was `Pending`, or of a scan.
@@ -26,6 +27,13 @@ pub enum ReadCompletion {
         id: ReadId,
         /// What was found.
         result: Result<Option<Bytes>, ReadError>,
+    },
+    /// A page of hints.
+    Hints {
+        /// The shard's name for it.
+        id: ReadId,
+        /// What was found.
+        result: Result<HintPage, ReadError>,
     },
     /// A scan: a page that is empty only at the end of its range.
     Scan {
@@ -48,6 +56,7 @@ pub(super) struct Job {
 pub(super) enum Task {
     Read { partition: PartitionId, key: ItemKey },
     Scan(Scan),
+    Hints(HintRange),
 }
 
 /// The pool's threads.
@@ -169,6 +178,10 @@ impl Job {
                 let result = lookup(database, partition, &key);
                 (callbacks.completed)(ReadCompletion::Read { id, result });
             }
+            Task::Hints(range) => {
+                let result = page_of_hints(database, &range);
+                (callbacks.completed)(ReadCompletion::Hints { id, result });
+            }
             Task::Scan(scan) => match scan.step(database) {
                 Ok(Step::Page(page)) => (callbacks.completed)(ReadCompletion::Scan { id, result: Ok(page) }),
                 Ok(Step::Again(scan)) => queue.put_back(Self { id, task: Task::Scan(scan), callbacks }),
@@ -183,6 +196,7 @@ impl Job {
         let completion = match self.task {
             Task::Read { .. } => ReadCompletion::Read { id, result: Err(error) },
             Task::Scan(_) => ReadCompletion::Scan { id, result: Err(error) },
+            Task::Hints(_) => ReadCompletion::Hints { id, result: Err(error) },
         };
         (self.callbacks.completed)(completion);
     }
@@ -190,7 +204,8 @@ impl Job {
 
 /// Reads an item, from the disk if need be.
 fn lookup(database: &Database, partition: PartitionId, key: &ItemKey) -> Result<Option<Bytes>, ReadError> {
-    let handle = database.handle(FamilyName::Partition(partition)).ok_or_else(|| missing(partition))?;
+    let family = if key.is_hint() { FamilyName::Hints } else { FamilyName::Partition(partition) };
+    let handle = database.handle(family).ok_or_else(|| missing(partition))?;
     let found = database.db().get_pinned_cf(&handle, key.as_bytes());
     let found = found.map_err(|error| ReadError(error.into_string()))?;
     Ok(found.map(|value| Bytes::copy_from_slice(&value)))

@@ -28,10 +28,11 @@ use rocksdb::{BoundColumnFamily, ReadOptions, ReadTier, WriteBatch, WriteOptions
 
 use super::database::{Database, Failed, is_cache_miss};
 use super::family::{Family, FamilyName};
+use super::hints::all_hints;
 use super::pool::{Job, Queue, ReadCompletion, Task};
 use super::scan::{Scan, missing, rows_of_kind};
 use crate::protocol::replica::{
-    Batch, ItemKey, KeyKind, Lookup, PartitionImage, ReadError, ReadId, ScanRange, Storage,
+    Batch, HintRange, ItemKey, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanRange, Storage,
 };
 use crate::protocol::types::PartitionId;
 
@@ -85,6 +86,8 @@ pub struct ShardStorage<'seat> {
     callbacks: &'seat Arc<ShardCallbacks>,
     /// By partition. `None` until the partition is used for the first time.
     columns: Vec<Option<Column<'seat>>>,
+    /// What is kept for other nodes, of all partitions.
+    hints: Option<Column<'seat>>,
     /// Reads memtables and block cache, and gives up instead of going to the disk.
     cache_only: ReadOptions,
     write: WriteOptions,
@@ -113,12 +116,14 @@ impl ShardSeat {
             queue: &self.queue,
             callbacks: &self.callbacks,
             columns: Vec::new(),
+            hints: None,
             cache_only,
             write: WriteOptions::default(),
         };
         for partition in self.database.partitions() {
             storage.resolve(partition);
         }
+        storage.hints = resolved(&self.database, FamilyName::Hints);
         storage
     }
 }
@@ -132,7 +137,7 @@ impl ShardStorage<'_> {
         }
         let mut writes = WriteBatch::with_capacity_bytes(encoded_bytes(batch));
         for mutation in &batch.mutations {
-            let column = self.column(mutation.partition).ok_or(CommitError::PartitionMissing(mutation.partition))?;
+            let column = self.column_of(mutation).ok_or(CommitError::PartitionMissing(mutation.partition))?;
             match &mutation.value {
                 Some(value) => writes.put_cf(&column.handle, &mutation.key, value),
                 None => writes.delete_cf(&column.handle, &mutation.key),
@@ -142,7 +147,7 @@ impl ShardStorage<'_> {
         let sequence = written.map_err(|Failed(message)| CommitError::Failed { message })?;
         let tick = self.database.tick();
         for mutation in &batch.mutations {
-            if let Some(Some(column)) = self.columns.get(mutation.partition.as_index()) {
+            if let Some(column) = self.column_of(mutation) {
                 column.family.mark_written(tick);
             }
         }
@@ -159,6 +164,14 @@ impl ShardStorage<'_> {
         self.database.board().request(sequence);
     }
 
+    /// Where a mutation goes.
+    fn column_of(&mut self, mutation: &Mutation) -> Option<&Column<'_>> {
+        match mutation.key.first() == Some(&(KeyKind::Hint as u8)) {
+            true => self.hints.as_ref(),
+            false => self.column(mutation.partition),
+        }
+    }
+
     /// A partition's column family. Resolved at the first use for a partition that was created meanwhile.
     fn column(&mut self, partition: PartitionId) -> Option<&Column<'_>> {
         let index = partition.as_index();
@@ -169,19 +182,13 @@ impl ShardStorage<'_> {
     }
 
     fn resolve(&mut self, partition: PartitionId) {
-        let name = FamilyName::Partition(partition);
-        let Some(family) = self.database.family(name) else {
-            return;
-        };
-        let Some(handle) = self.database.db().cf_handle(family.as_str()) else {
-            return;
-        };
+        let Some(column) = resolved(self.database, FamilyName::Partition(partition)) else { return };
         let index = partition.as_index();
         if self.columns.len() <= index {
             self.columns.resize_with(index + 1, || None);
         }
         if let Some(place) = self.columns.get_mut(index) {
-            *place = Some(Column { handle, family });
+            *place = Some(column);
         }
     }
 
@@ -192,12 +199,14 @@ impl ShardStorage<'_> {
 
 impl Storage for ShardStorage<'_> {
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup {
-        if self.column(partition).is_none() {
+        if !key.is_hint() && self.column(partition).is_none() {
             return Lookup::Ready(Err(missing(partition)));
         }
-        let Some(Some(column)) = self.columns.get(partition.as_index()) else {
-            return Lookup::Ready(Err(missing(partition)));
+        let column = match key.is_hint() {
+            true => self.hints.as_ref(),
+            false => self.columns.get(partition.as_index()).and_then(Option::as_ref),
         };
+        let Some(column) = column else { return Lookup::Ready(Err(missing(partition))) };
         match self.database.db().get_pinned_cf_opt(&column.handle, key.as_bytes(), &self.cache_only) {
             Ok(found) => Lookup::Ready(Ok(found.map(|value| Bytes::copy_from_slice(&value)))),
             Err(error) if is_cache_miss(&error) => {
@@ -217,6 +226,17 @@ impl Storage for ShardStorage<'_> {
         }
     }
 
+    fn hints(&mut self, id: ReadId, range: HintRange) {
+        if let Err(error) = self.hand_over(id, Task::Hints(range)) {
+            (self.callbacks.completed)(ReadCompletion::Hints { id, result: Err(error) });
+        }
+    }
+
+    fn load_hints(&mut self, visit: &mut dyn FnMut(&ItemKey, usize)) -> Result<(), ReadError> {
+        let column = self.hints.as_ref().ok_or_else(|| ReadError("the column family of hints is gone".to_owned()))?;
+        all_hints(self.database.db(), &column.handle, visit)
+    }
+
     fn load(&mut self, partition: PartitionId) -> Result<PartitionImage, ReadError> {
         let database = self.database;
         let column = self.column(partition).ok_or_else(|| missing(partition))?;
@@ -232,6 +252,12 @@ impl fmt::Debug for ShardStorage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShardStorage").field("columns", &self.columns.iter().flatten().count()).finish_non_exhaustive()
     }
+}
+
+fn resolved(database: &Database, name: FamilyName) -> Option<Column<'_>> {
+    let family = database.family(name)?;
+    let handle = database.db().cf_handle(family.as_str())?;
+    Some(Column { handle, family })
 }
 
 /// The sequence in the key of a change-log entry.

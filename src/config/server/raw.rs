@@ -67,6 +67,7 @@ pub(super) struct Storage {
     pub(super) block_cache: Bytes,
     pub(super) write_buffers: Bytes,
     pub(super) read_threads: Number,
+    pub(super) hint_bytes_max: Bytes,
 }
 
 #[derive(Deserialize, Default)]

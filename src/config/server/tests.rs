@@ -44,6 +44,7 @@ listen = "10.0.0.2:7443"
 block_cache = "1 GiB"
 write_buffers = 67108864
 read_threads = 8
+hint_bytes_max = "2 GiB"
 
 [log]
 level = "debug"
@@ -99,6 +100,7 @@ fn small_file_takes_every_default() {
             block_cache: ByteSize::new(256 << 20),
             write_buffers: ByteSize::new(256 << 20),
             read_threads: 2,
+            hint_bytes_max: ByteSize::new(1 << 30),
         },
         log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
     };
@@ -133,6 +135,7 @@ fn whole_file_sets_every_field() {
             block_cache: ByteSize::new(1 << 30),
             write_buffers: ByteSize::new(64 << 20),
             read_threads: 8,
+            hint_bytes_max: ByteSize::new(2 << 30),
         },
         log: LogConfig { level: LogLevel::Debug, format: LogFormat::Json },
     };

@@ -145,9 +145,10 @@ impl Shard {
             Ok(page) => {
                 let last = page.hints.last().map(|(key, _)| key.clone());
                 if let Some((partition, after)) = &mut home.cursor {
-                    match last.filter(|_| page.more) {
-                        Some(last) => *after = Some(last),
-                        None => (*partition, *after) = (PartitionId::new(partition.as_u16().saturating_add(1)), None),
+                    if page.more {
+                        *after = last;
+                    } else {
+                        (*partition, *after) = (PartitionId::new(partition.as_u16().saturating_add(1)), None);
                     }
                 }
                 let under_way = |key: &ItemKey| home.sent.values().any(|(sent, _)| sent == key);

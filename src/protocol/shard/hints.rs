@@ -54,11 +54,19 @@ pub(super) struct Home {
     pub(super) failures: u32,
 }
 
+/// Who wants to know what this node keeps of an item.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asker {
+    /// A coordinator elsewhere.
+    Peer { source: Source, correlation: u64 },
+    /// An operation of this shard, which stands in.
+    Operation(u64),
+}
+
 /// A read of all hints for one item, on behalf of a coordinator.
 #[derive(Debug)]
 struct Gather {
-    source: Source,
-    correlation: u64,
+    asker: Asker,
     waiting: usize,
     unreadable: bool,
     item: Siblings,
@@ -242,43 +250,47 @@ impl Shard {
     pub(super) fn serve_hinted_read(
         &mut self,
         now: Now,
-        (source, correlation): (Source, u64),
+        asker: Asker,
         address: &Address,
         partition: PartitionId,
         hash: KeyHash,
         storage: &mut dyn Storage,
     ) {
-        self.counters.replica_reads += 1;
-        if self.hints.count_of(partition) == 0 {
-            return self.send_read_reply(source, correlation, &[], ReadResult::Absent);
-        }
-        if self.hints.gathers.len() >= GATHERS_MAX {
-            return self.reply_failure(source, correlation, &overloaded());
+        self.counters.replica_reads += u64::from(matches!(asker, Asker::Peer { .. }));
+        match asker {
+            Asker::Peer { source, correlation } if self.hints.count_of(partition) == 0 => {
+                return self.send_read_reply(source, correlation, &[], ReadResult::Absent);
+            }
+            Asker::Peer { source, correlation } if self.hints.gathers.len() >= GATHERS_MAX => {
+                return self.reply_failure(source, correlation, &overloaded());
+            }
+            Asker::Peer { .. } | Asker::Operation(_) => {}
         }
         let homes: Vec<NodeId> = self.view.layout.owners(partition).collect();
         let key = ItemKey::new(address, hash);
         let keys: Vec<ItemKey> = homes.iter().map(|home| key.hinted(*home, partition)).collect();
         self.hints.next_gather += 1;
         let id = self.hints.next_gather;
-        let gather = Gather {
-            source,
-            correlation,
-            waiting: keys.len(),
-            unreadable: false,
-            item: Siblings::default(),
-            keys: keys.clone(),
-        };
+        let gather =
+            Gather { asker, waiting: keys.len(), unreadable: false, item: Siblings::default(), keys: keys.clone() };
         self.hints.gathers.insert(id, gather);
         for key in keys {
             if self.with_item(now, (partition, &key, address), Task::Gather { gather: id }, storage).is_err() {
                 let full = super::items::too_many();
-                self.gathered_hint(id, address, Err(full));
+                self.gathered_hint(now, id, address, Err(full), storage);
             }
         }
     }
 
     /// One of the hints of a gather was read.
-    pub(super) fn gathered_hint(&mut self, id: u64, address: &Address, copy: LocalCopy) {
+    pub(super) fn gathered_hint(
+        &mut self,
+        now: Now,
+        id: u64,
+        address: &Address,
+        copy: LocalCopy,
+        storage: &mut dyn Storage,
+    ) {
         let policy = self.view.policy(address.table());
         let Some(gather) = self.hints.gathers.get_mut(&id) else { return };
         gather.waiting = gather.waiting.saturating_sub(1);
@@ -291,12 +303,16 @@ impl Shard {
             return;
         }
         let Some(gather) = self.hints.gathers.remove(&id) else { return };
+        let (source, correlation) = match gather.asker {
+            Asker::Peer { source, correlation } => (source, correlation),
+            Asker::Operation(id) => return self.own_hints_read(now, id, &gather.item, &gather.keys, storage),
+        };
         let result = match (gather.unreadable, gather.item.is_empty()) {
             (true, _) => ReadResult::Unreadable,
             (false, true) => ReadResult::Absent,
             (false, false) => ReadResult::Found(gather.item.to_record()),
         };
-        self.send_read_reply(gather.source, gather.correlation, &gather.keys, result);
+        self.send_read_reply(source, correlation, &gather.keys, result);
     }
 
     fn send_read_reply(&mut self, source: Source, correlation: u64, keys: &[ItemKey], result: ReadResult) {

@@ -194,7 +194,7 @@ impl Shard {
                 self.merge(now, (source, header), &address, partition, key, held, copy);
             }
             Task::Repair { address, held } => self.repair(now, &address, partition, key, held, copy),
-            Task::Gather { gather } => self.gathered_hint(gather, address, copy),
+            Task::Gather { gather } => self.gathered_hint(now, gather, address, copy, storage),
         }
     }
 

@@ -171,7 +171,7 @@ impl Shard {
         self.config.disk_full = full;
     }
 
-    fn disk_nearly_full(&self) -> Failure {
+    fn disk_nearly_full() -> Failure {
         let text = "this node's disk is nearly full: it takes deletes and reads, but no new values; free space on it, or \
                     write through another node";
         Failure::new(FailureCode::Overloaded, text)
@@ -332,7 +332,7 @@ impl Shard {
             // Of an item that it does not own a node has hints at most.
             Place::OtherNode(partition, frame) => {
                 let hash = KeyHash::of(&request.address, self.view.layout.parameters().hash_seed);
-                let asker = (source, frame.header.correlation);
+                let asker = hints::Asker::Peer { source, correlation: frame.header.correlation };
                 self.serve_hinted_read(now, asker, &request.address, partition, hash, storage);
                 Ok(())
             }

@@ -1,5 +1,6 @@
 //! Coordinating reads: R replicas are asked, one more when one is slow, and what they say is merged.
 
+use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
 use super::operation::{OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
@@ -89,11 +90,16 @@ impl Shard {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let policy = self.view.policy(operation.address.table());
         let get = Get::new(operation.owners.n(), r, policy);
-        let me = operation.owners.me();
+        let (me, role) = (operation.owners.me(), operation.owners.role());
         operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0 });
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
+        if role == Role::StandIn {
+            let hash = KeyHash::of(&address, self.view.layout.parameters().hash_seed);
+            self.serve_hinted_read(now, Asker::Operation(id), &address, partition, hash, storage);
+            return self.arm_hedge(now, id);
+        }
         let at = (partition, &key, &address);
         if self.with_item(now, at, Task::Answer { operation: id }, storage).is_err() {
             self.copy_read(now, id, me, Replied::Unknown, storage);
@@ -197,12 +203,6 @@ impl Shard {
         let key = operation.key.clone();
         let reply = match copy {
             Err(_) => Replied::Unknown,
-            // A stand-in knows nothing of what it was not told: its hint adds data, and counts when there is one.
-            Ok(held) if operation.owners.role() == Role::StandIn => {
-                let hint = held.map(|held| held.item);
-                self.copy_read(now, id, me, Replied::Unknown, storage);
-                return self.stand_in_read(now, id, hint.as_ref(), storage);
-            }
             Ok(held) => {
                 let item = held.map(|held| held.item).unwrap_or_default();
                 Replied::Copy { item, unverified: self.config.unverified }
@@ -211,6 +211,24 @@ impl Shard {
         if let Some(reply) = self.hold_local_read(&key, id, reply) {
             self.copy_read(now, id, me, reply, storage);
         }
+    }
+
+    /// What this node keeps of an item for which it stands in was read. It knows nothing of what it was not told: that adds
+    /// data, and counts when there is any.
+    pub(super) fn own_hints_read(
+        &mut self,
+        now: Now,
+        id: u64,
+        hints: &Siblings,
+        keys: &[ItemKey],
+        storage: &mut dyn Storage,
+    ) {
+        // With durability `sync` nothing is shown that is not fsynced. The client asks again; a wait would need a place.
+        let shown = (self.newest_unsafe(keys).is_none()).then_some(hints);
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let me = operation.owners.me();
+        self.copy_read(now, id, me, Replied::Unknown, storage);
+        self.stand_in_read(now, id, shown, storage);
     }
 
     /// A peer sent its copy.

@@ -114,7 +114,7 @@ impl Shard {
         // An owner that answered is there, and says what is wrong; standing in is for owners that are not.
         let time_left = relay.deadline.since(now.instant) >= STAND_IN_MIN;
         if relay.strictness == Strictness::Sloppy && relay.last_failure.is_none() && time_left {
-            return self.begin_standing_in(now, relay, storage);
+            return self.begin_standing_in(now, &relay, storage);
         }
         let failure = relay.last_failure.unwrap_or_else(|| {
             let partition = relay.partition;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::operation::{Relay, Role, Stage, Timer};
 use super::reading::remaining_ms;
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard};
+use crate::protocol::coordinator::{Put, Slot};
 use crate::protocol::replica::Storage;
 use crate::protocol::ring::{KeyHash, PreferenceList};
 use crate::protocol::types::{PartitionId, Strictness};
@@ -52,7 +53,7 @@ impl Shard {
     }
 
     /// Asks the next fallback to keep the write for a slot's owner.
-    fn stand_in(&mut self, now: Now, id: u64, slot: crate::protocol::coordinator::Slot) {
+    fn stand_in(&mut self, now: Now, id: u64, slot: Slot) {
         let fallback = self.next_fallback(id);
         let Some(operation) = self.operations.get_mut(id) else { return };
         let home = self.view.layout.nodes().get(operation.owners.peer(slot).as_index()).copied();
@@ -87,7 +88,7 @@ impl Shard {
     /// keep it for that owner. When nobody can, an exchange will bring it there.
     pub(super) fn stand_in_for_silent(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
-        let slots = operation.writing.as_ref().map(|writing| writing.final_action()).unwrap_or_default();
+        let slots = operation.writing.as_ref().map(Put::final_action).unwrap_or_default();
         operation.stage = Stage::LastChance;
         operation.deadline = now.instant.after(core::time::Duration::from_millis(u64::from(BUDGET_MS_DEFAULT)));
         let deadline = operation.deadline;
@@ -148,7 +149,7 @@ impl Shard {
     }
 
     /// No owner of a relayed request's partition answers: this node coordinates it, if the request allows (rule 2).
-    pub(super) fn begin_standing_in(&mut self, now: Now, relay: Relay, storage: &mut dyn Storage) {
+    pub(super) fn begin_standing_in(&mut self, now: Now, relay: &Relay, storage: &mut dyn Storage) {
         let header =
             Header::new(relay.kind, relay.correlation, remaining_ms(now, relay.deadline), self.view.layout.id());
         let (source, partition, body) = (relay.source, relay.partition, relay.body.clone());

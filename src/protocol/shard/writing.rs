@@ -29,7 +29,7 @@ impl Shard {
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
         if self.config.disk_full && request.want == Want::Value {
-            return Err(self.disk_nearly_full());
+            return Err(Self::disk_nearly_full());
         }
         let quorum = self.quorum(0, request.w)?;
         let context = self.check_put(&request)?;

@@ -1,5 +1,6 @@
 //! The rules of design section 4, on whole clusters of shards in one thread.
 
 mod cluster;
+mod failures;
 mod rules;
 mod serving;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cluster::{Cluster, Disk, address, put_of, table_address, values};
-use crate::protocol::types::{Durability, Strictness, WriteId};
+use crate::protocol::types::{Durability, WriteId};
 use crate::protocol::version::checksum;
 use crate::protocol::wire::{FailureCode, Kind, PutRequest, Want};
 
@@ -281,24 +281,6 @@ fn rule_7_a_failed_write_says_what_exists() {
     assert!(failure.message.contains("the write is stored on n1 and may still surface"), "{failure}");
     assert_eq!(failure.stored.len(), 1);
     assert_eq!(failure.stored[0].node, cluster.view[0].me);
-}
-
-#[test]
-fn sloppy_is_served_as_strict_until_hints_exist() {
-    let mut cluster = Cluster::new(5, 3, Durability::Os);
-    let k = address("k");
-    let layout = &cluster.view[0].layout;
-    let hash = crate::protocol::ring::KeyHash::of(&k, 3);
-    let partition = crate::protocol::ring::partition_of(hash, layout.partition_bits());
-    let owners: Vec<usize> = layout.owner_indices(partition).iter().map(|at| usize::from(*at)).collect();
-    cluster.crash(owners[1]);
-    cluster.crash(owners[2]);
-    let put = PutRequest { strictness: Strictness::Sloppy, ..put_of(&k, 1, "v", &none()) };
-    let failure = cluster.put(owners[0], &put).failed();
-    assert_eq!(failure.code, FailureCode::QuorumNotMet);
-    for at in (0..5).filter(|at| !owners.contains(at)) {
-        assert!(cluster.nodes[at].disk.items.is_empty(), "no node stores a partition that it does not own");
-    }
 }
 
 /// Rule 9: once a read has shown a value, no later read of a quorum may miss it.
