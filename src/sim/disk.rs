@@ -14,8 +14,9 @@ use bytes::Bytes;
 
 use super::draw::Draw;
 use super::mutation::Mutation as Broken;
+use crate::protocol::merkle::{Listed, item_hash};
 use crate::protocol::replica::{
-    Batch, HintPage, HintRange, ItemKey, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage,
+    Batch, HintPage, HintRange, ItemKey, ItemPage, ItemRange, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage,
     ScanRange, Storage, hint_prefix,
 };
 use crate::protocol::types::PartitionId;
@@ -61,6 +62,8 @@ pub(super) enum Ask {
     Scan(ReadId, PartitionId, ScanRange),
     /// A page of hints.
     Hints(ReadId, HintRange),
+    /// A page of items with their hashes.
+    Items(ReadId, ItemRange),
 }
 
 impl Disk {
@@ -194,6 +197,21 @@ impl Disk {
         HintPage { hints, more: rows.next().is_some() }
     }
 
+    /// Lists items and their hashes for a shard.
+    pub(super) fn items(&self, range: &ItemRange) -> ItemPage {
+        let Some(map) = self.committed.get(&range.partition) else { return ItemPage::default() };
+        let end = Bytes::from_static(&[KeyKind::Item as u8 + 1]);
+        let until = range.until.clone().map_or(end.clone(), |until| until.min(end));
+        let from = range.from.clone().max(range.after.clone());
+        if from >= until {
+            return ItemPage::default();
+        }
+        let mut rows = map.range(from..until).filter(|(key, _)| **key > range.after);
+        let listed = |(key, record): (&Bytes, &Bytes)| Listed { key: key.clone(), hash: item_hash(key, record) };
+        let items = rows.by_ref().take(range.limit).map(listed).collect();
+        ItemPage { items, more: rows.next().is_some() }
+    }
+
     /// The hints that are stored: for checkers.
     pub(super) fn stored_hints(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         let hint = |(key, _): &(&Bytes, &Bytes)| key.first() == Some(&(KeyKind::Hint as u8));
@@ -279,6 +297,10 @@ impl Storage for Desk<'_> {
 
     fn scan(&mut self, id: ReadId, partition: PartitionId, range: ScanRange) {
         self.asks.push(Ask::Scan(id, partition, range));
+    }
+
+    fn items(&mut self, id: ReadId, range: ItemRange) {
+        self.asks.push(Ask::Items(id, range));
     }
 
     fn hints(&mut self, id: ReadId, range: HintRange) {

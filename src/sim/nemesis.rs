@@ -207,6 +207,12 @@ impl World {
         for number in 0..self.options.nodes {
             let now = self.now;
             let node = &mut self.nodes[usize::from(number)];
+            let clocks = node.clocks(now);
+            for seat in &mut node.seats {
+                if let Some(shard) = &mut seat.shard {
+                    shard.verify(clocks);
+                }
+            }
             node.paused_until = node.paused_until.min(now);
             node.slowness = 1;
             node.disk.slowness = 1;

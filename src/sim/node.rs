@@ -10,7 +10,7 @@ use super::draw::Draw;
 use super::finding::{Checker, Finding};
 use super::mutation::Mutation;
 use super::world::World;
-use crate::protocol::replica::{Batch, HintPage, ItemKey, KeyKind, ReadError, ReadId, ScanPage};
+use crate::protocol::replica::{Batch, HintPage, ItemKey, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
 use crate::protocol::types::limits::{BUDGET_MS_MAX, FRAME_BYTES_MAX};
 use crate::protocol::types::{Durability, Instant, WallTime};
@@ -40,6 +40,7 @@ pub(super) enum Input {
     Read { id: ReadId, result: Result<Option<bytes::Bytes>, ReadError> },
     Scan { id: ReadId, page: ScanPage },
     Hints { id: ReadId, page: HintPage },
+    Items { id: ReadId, page: ItemPage },
     Durable(u64),
     Link { peer: u16, up: bool },
 }
@@ -295,6 +296,7 @@ impl World {
                 Input::Read { id, result } => shard.handle_read(now, id, result, &mut desk),
                 Input::Scan { id, page } => shard.handle_scan(id, Ok(page)),
                 Input::Hints { id, page } => shard.handle_hints(now, id, Ok(page), &mut desk),
+                Input::Items { id, page } => shard.handle_items(now, id, Ok(page), &mut desk),
                 Input::Durable(sequence) => shard.handle_durable(now, sequence, &mut desk),
                 Input::Link { peer, up } => shard.handle_peer(now, PeerIndex::new(peer), up, &mut desk),
             }
@@ -406,6 +408,10 @@ impl World {
 
     /// After a turn: whatever is due was answered; the next turn is planned.
     fn look_after(&mut self, seat: SeatId) {
+        let node = &mut self.nodes[usize::from(seat.node)];
+        // Its copies were compared with all other owners'.
+        let doubts = node.seats.iter().any(|seat| seat.shard.as_ref().is_none_or(Shard::is_unverified));
+        node.unverified &= doubts;
         let node = &self.nodes[usize::from(seat.node)];
         let Some(place) = node.seats.get(usize::from(seat.shard)) else { return };
         let Some(shard) = &place.shard else { return };

@@ -208,6 +208,7 @@ impl World {
             }
             super::disk::Ask::Scan(id, partition, range) => Input::Scan { id, page: disk.scan(partition, &range) },
             super::disk::Ask::Hints(id, range) => Input::Hints { id, page: disk.hints(&range) },
+            super::disk::Ask::Items(id, range) => Input::Items { id, page: disk.items(&range) },
         };
         self.hand(seat, input);
     }
@@ -275,9 +276,12 @@ impl World {
                     SETTLE_NS + budget * MS
                 }
             }
-            Phase::Heal if self.hints_left() > 0 && self.healing_until > self.now => 100 * MS,
+            Phase::Heal if (self.hints_left() > 0 || self.differing().is_some()) && self.healing_until > self.now => {
+                100 * MS
+            }
             Phase::Heal => {
                 self.check_hints();
+                self.check_convergence();
                 self.phase = Phase::Quiet;
                 self.frames_when_settled = self.tally.frames;
                 QUIET_NS
@@ -339,6 +343,46 @@ impl World {
         node.disk.stored_hints().filter(welcome).count()
     }
 
+    /// An item whose owners do not all hold the same. One that is rotten with several owners, or has one owner only,
+    /// cannot be restored by anybody.
+    fn differing(&self) -> Option<(usize, Vec<u16>)> {
+        let differs = |(at, item): (usize, &super::oracle::Item)| {
+            let held = |owner: &u16| {
+                let record = self.nodes[usize::from(*owner)].disk.held(item.partition, item.key.as_bytes());
+                record.map(|record| (record, open_copy(&item.address, record).is_ok()))
+            };
+            let copies: Vec<_> = item.owners.iter().map(held).collect();
+            let rotten = copies.iter().flatten().filter(|(_, readable)| !readable).count();
+            let equal = copies.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
+            let hopeless = rotten > 1 || item.owners.len() == 1;
+            (!equal && !hopeless).then(|| (at, item.owners.clone()))
+        };
+        self.oracle.items.iter().enumerate().find_map(differs)
+    }
+
+    /// Checker 3: once everything is mended, all owners of an item hold the same.
+    fn check_convergence(&mut self) {
+        let Some((at, owners)) = self.differing() else { return };
+        let item = &self.oracle.items[at];
+        let copy = |owner: &u16| {
+            let record = self.nodes[usize::from(*owner)].disk.held(item.partition, item.key.as_bytes());
+            let what = record.map(|record| match open_copy(&item.address, record) {
+                Ok(copy) => format!("{:?}", copy.context()),
+                Err(error) => error.to_string(),
+            });
+            format!("n{}: {}", owner + 1, what.unwrap_or_else(|| "nothing".to_owned()))
+        };
+        let copies: Vec<String> = owners.iter().map(copy).collect();
+        let text = format!(
+            "{:?} in {} differs between its owners {} s after everything was mended: {}",
+            item.address,
+            item.partition,
+            HINTS_NS_MAX / 1_000_000_000,
+            copies.join("; ")
+        );
+        self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
+    }
+
     /// Checker 3, hints: once everybody can be reached, every hint gets home.
     fn check_hints(&mut self) {
         let kept = |(node, number): (&Node, usize)| (self.homeless_hints(node) > 0).then_some(number);
@@ -349,6 +393,17 @@ impl World {
             HINTS_NS_MAX / 1_000_000_000
         );
         self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
+    }
+
+    fn hints_stored(&self) -> usize {
+        self.nodes.iter().map(|node| node.disk.stored_hints().count()).sum()
+    }
+
+    /// Frames of a quiet second: each pair of owners is compared every ten seconds, with two frames from either side.
+    fn chatter_max(&self) -> u64 {
+        let n = u64::from(self.options.n);
+        let pairs = u64::from(self.options.partitions) * n * (n - 1);
+        20 + pairs
     }
 
     /// Checker 8: when nobody asks, nothing is under way and nothing is sent.
@@ -362,8 +417,8 @@ impl World {
         let text = match busy {
             Some((number, count)) => format!("n{number} still has {count} requests under way long after the last one"),
             // A home node whose own copy is rotten is asked again and again.
-            None if sent > 0 && self.nodes.iter().all(|node| node.disk.stored_hints().count() == 0) => {
-                format!("{sent} frames were sent though nobody asked for anything")
+            None if sent > self.chatter_max() && self.hints_stored() == 0 => {
+                format!("{sent} frames were sent in a second though nobody asked for anything")
             }
             None if self.tally.bytes / requests > BYTES_PER_REQUEST_MAX * u64::from(self.options.n) => {
                 format!("{} bytes were sent between nodes for {requests} requests", self.tally.bytes)

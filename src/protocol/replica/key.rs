@@ -6,6 +6,7 @@
 //!   change log       03 | sequence u64
 //!   hash tree        04 | ..      (comes with anti-entropy)
 //!   value chunk      05 | ..      (reserved)
+//!   quarantine       06 | item key without its kind      (a damaged record, kept aside)
 //!   hint             07 | home node u128 | partition u16 | item key      (in the column family `hints`)
 //! ```
 //!
@@ -31,6 +32,8 @@ pub enum KeyKind {
     Tree = 4,
     /// A piece of a large value.
     Chunk = 5,
+    /// The damaged record of an item that peers have restored, kept aside for the operator.
+    Quarantine = 6,
     /// An item kept for an owner that could not be reached.
     Hint = 7,
 }
@@ -63,6 +66,14 @@ impl ItemKey {
         let mut out = hint_prefix(home, partition);
         out.put_slice(&self.0);
         Self(out.into())
+    }
+
+    /// Where this item's damaged record is kept aside.
+    #[must_use]
+    pub fn quarantined(&self) -> Bytes {
+        let mut out = vec![KeyKind::Quarantine as u8];
+        out.extend_from_slice(self.0.get(1..).unwrap_or(&[]));
+        out.into()
     }
 
     /// Whether it is the key of a hint: then it lies in the column family `hints`, whatever its partition.

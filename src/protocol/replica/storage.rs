@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::ItemKey;
+use crate::protocol::merkle::Listed;
 use crate::protocol::types::{NodeId, PartitionId};
 
 /// The caller's name for a read that is under way; the storage hands it back with the result.
@@ -81,6 +82,30 @@ pub struct HintPage {
     pub more: bool,
 }
 
+/// Which items to list, with the hashes of what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemRange {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// From this item key on, inclusive.
+    pub from: Bytes,
+    /// Strictly after this one; empty for none.
+    pub after: Bytes,
+    /// Up to this one, exclusive; `None` to the end.
+    pub until: Option<Bytes>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of items in key order. What cannot be decoded is listed with the hash of its bytes: it is not absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ItemPage {
+    /// Keys and hashes.
+    pub items: Vec<Listed>,
+    /// There may be more after the last of them.
+    pub more: bool,
+}
+
 /// What a partition has besides items, as it was committed last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PartitionImage {
@@ -118,6 +143,9 @@ pub trait Storage {
 
     /// Reads what a partition has besides items. Called once per partition when its shard starts, and may block.
     fn load(&mut self, partition: PartitionId) -> Result<PartitionImage, ReadError>;
+
+    /// Begins to list items with their hashes; the page goes to `Shard::handle_items` with the id.
+    fn items(&mut self, id: ReadId, range: ItemRange);
 
     /// Begins to list hints; the page goes to `Shard::handle_hints` with the id.
     fn hints(&mut self, id: ReadId, range: HintRange);

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::{Now, Shard, Source};
+use super::{Now, Shard, Source, View};
+use crate::protocol::merkle::item_hash;
+use crate::protocol::ring::partition_of;
 use crate::protocol::replica::{ItemKey, Lookup, Mutation, ReadError, ReadId, Storage, Unreadable, open_copy};
 use crate::protocol::types::limits::{VECTOR_ENTRIES_WARN, VERSIONS_WARN};
 use crate::protocol::types::{Address, PartitionId};
@@ -40,6 +42,10 @@ pub(super) enum Task {
     Merge { source: Source, header: Header, address: Address, held: Held },
     /// Join what a read found that was answered already.
     Repair { address: Address, held: Held },
+    /// Make it the same on both sides of an exchange.
+    Exchange { exchange: u64, address: Address, theirs: Option<Held> },
+    /// Replace it by what the other owners have, if it is still damaged.
+    Restore,
     /// Add it to what is read of all hints for an item.
     Gather { gather: u64 },
 }
@@ -68,6 +74,14 @@ impl Items {
 
     pub(super) fn is_written(&self, key: &ItemKey) -> bool {
         self.written.contains_key(key)
+    }
+
+    /// Items of a partition that this turn writes, with the hashes of what is written: a listing may not see them yet.
+    pub(super) fn unsettled_items(&self, partition: PartitionId, view: &View) -> Vec<(Bytes, u64)> {
+        let bits = view.layout.partition_bits();
+        let of = |key: &ItemKey| !key.is_hint() && key.parts().is_some_and(|(hash, _)| partition_of(hash, bits) == partition);
+        let written = self.written.iter().filter(|(key, _)| of(key));
+        written.map(|(key, held)| (key.as_bytes().clone(), item_hash(key.as_bytes(), &held.record))).collect()
     }
 
     /// Whether operations wait for the item's read.
@@ -126,7 +140,7 @@ impl Shard {
         let id = self.items.next_read();
         match storage.read(id, partition, key) {
             Lookup::Ready(result) => {
-                let copy = self.open(address, result);
+                let copy = self.open(now, (partition, key, address), result);
                 self.run(now, partition, (key, address), task, copy, storage);
             }
             Lookup::Pending => {
@@ -148,7 +162,7 @@ impl Shard {
     ) {
         let Some((partition, key, address)) = self.items.reads.remove(&id) else { return };
         let Some(tasks) = self.items.latches.remove(&key) else { return };
-        let copy = self.open(&address, result);
+        let copy = self.open(now, (partition, &key, &address), result);
         for task in tasks {
             // An earlier task of the queue may have written the item.
             let copy = match self.items.written.get(&key) {
@@ -171,6 +185,10 @@ impl Shard {
         let state = self.partitions.get_mut(&partition).expect("an item is stored only in a partition of this shard");
         state.record(key, &held.item);
         self.items.touched.insert(partition);
+        let bits = self.view.layout.partition_bits();
+        let before = before.map(|before| item_hash(key.as_bytes(), &before.record));
+        let after = item_hash(key.as_bytes(), &held.record);
+        self.exchanges.trees.update(partition, key.as_bytes(), bits, before, after);
         let (at, value) = (key.as_bytes().clone(), Some(held.record.clone()));
         self.batch.mutations.push(Mutation { partition, key: at, value });
         self.items.note_written(key, held);
@@ -189,20 +207,35 @@ impl Shard {
             Task::Answer { operation } => self.local_copy_read(now, operation, copy, storage),
             Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
             Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
-            Task::Read { source, correlation } => self.send_copy(source, correlation, key, copy),
+            Task::Read { source, correlation } => self.send_copy((source, correlation), partition, key, copy),
             Task::Merge { source, header, address, held } => {
                 self.merge(now, (source, header), &address, partition, key, held, copy);
             }
             Task::Repair { address, held } => self.repair(now, &address, partition, key, held, copy),
+            Task::Exchange { exchange, address, theirs } => {
+                self.exchange_item(now, exchange, &address, partition, key, theirs, copy, storage);
+            }
+            Task::Restore => self.install_restored(now, key, &copy),
             Task::Gather { gather } => self.gathered_hint(now, gather, address, copy, storage),
         }
     }
 
-    fn open(&mut self, address: &Address, result: Result<Option<Bytes>, ReadError>) -> LocalCopy {
+    fn open(
+        &mut self,
+        now: Now,
+        (partition, key, address): (PartitionId, &ItemKey, &Address),
+        result: Result<Option<Bytes>, ReadError>,
+    ) -> LocalCopy {
         let copy = match result {
             Ok(None) => Ok(None),
             Err(ReadError(text)) => Err(Unreadable(text)),
-            Ok(Some(record)) => open_copy(address, &record).map(|item| Some(Held { item, record })),
+            Ok(Some(record)) => match open_copy(address, &record) {
+                Ok(item) => Ok(Some(Held { item, record })),
+                Err(unreadable) => {
+                    self.restore(now, (partition, key, address), &record);
+                    Err(unreadable)
+                }
+            },
         };
         self.counters.unreadable += u64::from(copy.is_err());
         copy

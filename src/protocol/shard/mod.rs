@@ -19,6 +19,7 @@
 //!
 //! *Caveats.* Membership comes from outside as peers going up and down.
 
+mod exchanging;
 mod handoff;
 mod hints;
 mod items;
@@ -28,8 +29,10 @@ mod peers;
 mod reading;
 mod relaying;
 mod release;
+mod restoring;
 mod serving;
 mod standing_in;
+mod trees;
 mod view;
 mod writing;
 
@@ -42,18 +45,20 @@ use std::sync::Arc;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use self::exchanging::Exchanges;
 use self::hints::Hints;
 use self::items::Items;
 use self::operation::{Operations, Role};
 use self::peers::Peers;
 use self::release::Release;
+use self::restoring::Restores;
 use crate::protocol::coordinator::Copied;
 use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
 use crate::protocol::ring::{KeyHash, partition_of};
 use crate::protocol::types::{ActorId, Address, Durability, Instant, PartitionId};
 use crate::protocol::version::{Dot, Siblings};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, GetRequest, Header, HintRequest, Kind, MergeReply, MergeRequest, PutRequest,
+    CompareRequest, Failure, FailureCode, Frame, GetRequest, Header, HintRequest, KeysRequest, Kind, MergeReply, MergeRequest, PutRequest,
     ReadRequest, ScanRequest, WireError, encode_control,
 };
 
@@ -87,6 +92,8 @@ pub struct Shard {
     stand_ins: BTreeMap<PartitionId, Partition>,
     fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
     hints: Hints,
+    exchanges: Exchanges,
+    restores: Restores,
     items: Items,
     operations: Operations,
     peers: Peers,
@@ -130,6 +137,8 @@ impl Shard {
             stand_ins: BTreeMap::new(),
             fallbacks: BTreeMap::new(),
             hints: Hints::default(),
+            exchanges: Exchanges::default(),
+            restores: Restores::default(),
             items: Items::default(),
             operations: Operations::default(),
             scans: BTreeMap::new(),
@@ -140,6 +149,7 @@ impl Shard {
             stopping: false,
         };
         shard.load_hints(storage)?;
+        shard.plan_exchanges();
         Ok(shard)
     }
 
@@ -164,6 +174,10 @@ impl Shard {
     /// Whether this node's answers count toward R (rule 4).
     pub fn set_unverified(&mut self, unverified: bool) {
         self.config.unverified = unverified;
+        match unverified {
+            true => self.doubt_all(),
+            false => self.exchanges.unverified.clear(),
+        }
     }
 
     /// Whether the disk is nearly full: new values and hints are refused.
@@ -192,6 +206,8 @@ impl Shard {
             Some(Kind::Read) => self.accept_read(now, source, frame, storage),
             Some(Kind::Merge) => self.accept_merge(now, source, frame, storage),
             Some(Kind::Hint) => self.accept_hint(now, source, frame, storage),
+            Some(Kind::Compare) => self.accept_compare(source, frame),
+            Some(Kind::Keys) => self.accept_keys(source, frame, storage),
             _ => Err(Failure::new(
                 FailureCode::Unsupported,
                 format!("a frame of kind {} is no request to a shard", header.kind),
@@ -207,6 +223,10 @@ impl Shard {
         self.peers.heard(peer, now.instant);
         if Operations::is_relay(frame.header.correlation) {
             self.relay_answered(now, frame, storage);
+            return;
+        }
+        if let Some(question) = Operations::exchange_of(frame.header.correlation) {
+            self.exchange_answered(now, peer, question, Some(&frame), storage);
             return;
         }
         if let Some(errand) = Operations::errand_of(frame.header.correlation) {
@@ -227,6 +247,8 @@ impl Shard {
     pub fn handle_send_failed(&mut self, now: Now, peer: PeerIndex, correlation: u64, storage: &mut dyn Storage) {
         if Operations::is_relay(correlation) {
             self.relay_failed(now, correlation, storage);
+        } else if let Some(question) = Operations::exchange_of(correlation) {
+            self.exchange_answered(now, peer, question, None, storage);
         } else if Operations::errand_of(correlation).is_some() {
             self.handoff_failed(now, peer);
         } else {
@@ -238,6 +260,7 @@ impl Shard {
     pub fn handle_peer(&mut self, now: Now, peer: PeerIndex, up: bool, storage: &mut dyn Storage) {
         self.peers.set_up(peer, up);
         self.handoff_peer(now, peer, up);
+        self.exchange_peer(now, peer, up, storage);
         if up {
             return;
         }
@@ -252,7 +275,7 @@ impl Shard {
     /// When [`Shard::handle_tick`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.operations.next_timer().into_iter().chain(self.next_handoff()).min()
+        self.operations.next_timer().into_iter().chain(self.next_handoff()).chain(self.next_exchange()).min()
     }
 
     /// Lets the timers that are due act. One that was armed for something that is over is ignored.
@@ -265,6 +288,7 @@ impl Shard {
             }
         }
         self.tick_handoff(now, storage);
+        self.tick_exchanges(now, storage);
     }
 
     /// Whether [`Shard::take_turn`] has something to write or release.
@@ -380,17 +404,31 @@ impl Shard {
         self.serve_hint(now, (source, frame.header), request, partition, hash, storage)
     }
 
-    fn hint_answered(&mut self, now: Now, peer: PeerIndex, frame: &Frame) {
-        let result = match MergeReply::decode(frame.body.clone()) {
-            Ok(reply) => Copied::Stored { fsynced: reply.fsynced },
-            Err(_) => Copied::Unknown,
-        };
-        self.stand_in_answered(now, frame.header.correlation, peer, result);
+    fn accept_compare(&mut self, source: Source, frame: Frame) -> Result<(), Failure> {
+        self.refuse_stale(&frame.header)?;
+        let request = CompareRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        match self.place_partition(source, request.partition, frame)? {
+            Some(header) => self.serve_compare(source, &header, &request),
+            None => Ok(()),
+        }
     }
 
-    fn accept_scan(&mut self, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
-        let request = ScanRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
-        let partition = request.partition;
+    fn accept_keys(&mut self, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
+        self.refuse_stale(&frame.header)?;
+        let request = KeysRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        match self.place_partition(source, request.partition, frame)? {
+            Some(header) => self.serve_keys(source, &header, request, storage),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a request for a partition belongs here; `None` when it is on its way to another shard.
+    fn place_partition(
+        &mut self,
+        source: Source,
+        partition: PartitionId,
+        frame: Frame,
+    ) -> Result<Option<Header>, Failure> {
         if partition.as_index() >= self.view.layout.parameters().partitions as usize {
             let count = self.view.layout.parameters().partitions;
             let text = format!("there is no partition {partition}; the cluster has {count}");
@@ -401,9 +439,25 @@ impl Shard {
         }
         if let Some(shard) = self.other_shard(partition) {
             self.outbox.push(Output::Forward { shard, source, frame });
-            return Ok(());
+            return Ok(None);
         }
-        self.serve_scan(source, frame.header.correlation, request, storage)
+        Ok(Some(frame.header))
+    }
+
+    fn hint_answered(&mut self, now: Now, peer: PeerIndex, frame: &Frame) {
+        let result = match MergeReply::decode(frame.body.clone()) {
+            Ok(reply) => Copied::Stored { fsynced: reply.fsynced },
+            Err(_) => Copied::Unknown,
+        };
+        self.stand_in_answered(now, frame.header.correlation, peer, result);
+    }
+
+    fn accept_scan(&mut self, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
+        let request = ScanRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        match self.place_partition(source, request.partition, frame)? {
+            Some(header) => self.serve_scan(source, header.correlation, request, storage),
+            None => Ok(()),
+        }
     }
 
     /// Where a request for an address belongs. One for another shard of this node is on its way when this returns.

@@ -24,6 +24,8 @@ const LINGERING_MAX: usize = 8_192;
 const RELAY: u64 = 1 << 63;
 /// Set in the correlation of what no client asked for: hints on their way home, repairs.
 const ERRAND: u64 = 1 << 62;
+/// Set in the correlation of what an exchange asks.
+const EXCHANGE: u64 = 1 << 61;
 
 /// A request that this shard coordinates.
 #[derive(Debug)]
@@ -234,13 +236,26 @@ impl Operations {
 
     /// The correlation of an errand; number 0 is of those whose answer nobody waits for.
     pub(super) const fn errand(number: u64) -> u64 {
-        ERRAND | (number & (ERRAND - 1))
+        ERRAND | (number & (EXCHANGE - 1))
+    }
+
+    /// The correlation of an exchange's question.
+    pub(super) const fn exchange(number: u64) -> u64 {
+        EXCHANGE | (number & (EXCHANGE - 1))
+    }
+
+    /// The number of an exchange's question.
+    pub(super) const fn exchange_of(correlation: u64) -> Option<u64> {
+        match correlation & (RELAY | ERRAND | EXCHANGE) == EXCHANGE {
+            true => Some(correlation & (EXCHANGE - 1)),
+            false => None,
+        }
     }
 
     /// The number of an errand.
     pub(super) const fn errand_of(correlation: u64) -> Option<u64> {
         match correlation & (RELAY | ERRAND) == ERRAND {
-            true => Some(correlation & (ERRAND - 1)),
+            true => Some(correlation & (EXCHANGE - 1)),
             false => None,
         }
     }
@@ -344,9 +359,9 @@ impl Operations {
         None
     }
 
-    /// Never 0 and below 2^30, so that names never repeat soon and bits 62 and 63 are free.
+    /// Never 0 and below 2^29, so that names never repeat soon and bits 61 to 63 are free.
     fn tag(&mut self) -> u32 {
-        self.next_tag = (self.next_tag + 1) & 0x3fff_ffff;
+        self.next_tag = (self.next_tag + 1) & 0x1fff_ffff;
         self.next_tag.max(1)
     }
 }

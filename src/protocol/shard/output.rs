@@ -118,6 +118,24 @@ pub struct Counters {
     pub stand_ins: u64,
     /// Requests coordinated here because no owner answered.
     pub stood_in: u64,
+    /// Exchanges begun here.
+    pub exchanges_begun: u64,
+    /// Exchanges that ended with both sides equal.
+    pub exchanges_completed: u64,
+    /// Exchanges that did not.
+    pub exchanges_failed: u64,
+    /// Items that exchanges found to differ.
+    pub differences: u64,
+    /// Items fetched because a peer had more of them.
+    pub items_fetched: u64,
+    /// Items given because a peer had less of them.
+    pub items_given: u64,
+    /// Bytes of frames that exchanges begun here have sent.
+    pub exchange_bytes: u64,
+    /// Partitions in which bytes had changed without a write.
+    pub rot_found: u64,
+    /// Damaged copies replaced by what the other owners have.
+    pub restored: u64,
     /// Writes whose id was known already.
     pub retries_recognised: u64,
     /// Requests passed on to a replica.

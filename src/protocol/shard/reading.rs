@@ -111,10 +111,11 @@ impl Shard {
     pub(super) fn ask_more(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let owners = operation.owners;
+        let doubts = self.exchanges.unverified.contains_key(&operation.partition);
         let Some(reading) = &operation.reading else { return };
         let pending = owners.slots().filter(|slot| {
             let asked = reading.asked & (1 << slot.as_index()) != 0;
-            asked && !reading.get.has_answered(*slot) && !(self.config.unverified && *slot == owners.me())
+            asked && !reading.get.has_answered(*slot) && !(doubts && *slot == owners.me())
         });
         let needed = match reading.purpose {
             Purpose::Fetch => owners.n(),
@@ -199,13 +200,13 @@ impl Shard {
     /// not shown before it is.
     pub(super) fn local_copy_read(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
-        let me = operation.owners.me();
+        let (me, partition) = (operation.owners.me(), operation.partition);
         let key = operation.key.clone();
         let reply = match copy {
             Err(_) => Replied::Unknown,
             Ok(held) => {
                 let item = held.map(|held| held.item).unwrap_or_default();
-                Replied::Copy { item, unverified: self.config.unverified }
+                Replied::Copy { item, unverified: self.doubts(partition) }
             }
         };
         if let Some(reply) = self.hold_local_read(&key, id, reply) {
@@ -424,13 +425,18 @@ impl Shard {
             None => {}
             Some(Stage::Open) => self.fail(now, id),
             Some(Stage::Lingering) => self.stand_in_for_silent(now, id),
-            Some(Stage::LastChance) => drop(self.operations.remove(id)),
+            Some(Stage::LastChance) => {
+                if let Some(operation) = self.operations.remove(id) {
+                    self.disturb_missed(now, &operation);
+                }
+            }
         }
     }
 
     /// Ends an operation whose quorum is not met, with the truth so far.
     pub(super) fn fail(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.remove(id) else { return };
+        self.disturb_missed(now, &operation);
         let failure = self.explain(now, &operation);
         self.reply_failure(operation.source, operation.correlation, &failure);
     }

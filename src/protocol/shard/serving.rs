@@ -38,13 +38,19 @@ impl Shard {
     }
 
     /// Answers a peer's read. A record goes out as it lies on the disk; its checksums were verified when it was opened.
-    pub(super) fn send_copy(&mut self, source: Source, correlation: u64, key: &ItemKey, copy: LocalCopy) {
+    pub(super) fn send_copy(
+        &mut self,
+        (source, correlation): (Source, u64),
+        partition: PartitionId,
+        key: &ItemKey,
+        copy: LocalCopy,
+    ) {
         let result = match copy {
             Ok(Some(held)) => ReadResult::Found(held.record),
             Ok(None) => ReadResult::Absent,
             Err(_) => ReadResult::Unreadable,
         };
-        let reply = ReadReply { result, unverified: self.config.unverified };
+        let reply = ReadReply { result, unverified: self.doubts(partition) };
         let header = Header::new(Kind::ReadReply, correlation, 0, self.view.layout.id());
         let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
         self.reply_when_durable(source, key, bytes);
@@ -109,7 +115,7 @@ impl Shard {
     }
 
     /// What this node's copy is to become, if it is to change.
-    fn joined(&self, address: &Address, ours: Option<&Held>, theirs: Held) -> Option<Held> {
+    pub(super) fn joined(&self, address: &Address, ours: Option<&Held>, theirs: Held) -> Option<Held> {
         let policy = self.view.policy(address.table());
         let Some(ours) = ours else { return (!theirs.item.is_empty()).then_some(theirs) };
         if ours.item == theirs.item {

@@ -306,8 +306,10 @@ impl Shard {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(writing) = &operation.writing else { return };
         if operation.stage != Stage::Open {
-            if writing.all_answered() {
-                self.operations.remove(id);
+            if writing.all_answered()
+                && let Some(operation) = self.operations.remove(id)
+            {
+                self.disturb_missed(now, &operation);
             }
             return;
         }
@@ -316,16 +318,17 @@ impl Shard {
             (Enough::Failed, _) if !writing.all_answered() => {}
             (Enough::Failed, _) => self.fail(now, id),
             (Enough::Met, Request::Get { .. }) => self.finish_get(id),
-            (Enough::Met, Request::Put(_)) => self.finish_put(id),
+            (Enough::Met, Request::Put(_)) => self.finish_put(now, id),
         }
     }
 
     /// Tells the client, and stays for the owners that have not confirmed yet.
-    fn finish_put(&mut self, id: u64) {
+    fn finish_put(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let settled = operation.writing.as_ref().is_none_or(Put::all_answered);
         if settled || !self.operations.linger(id) {
             if let Some(operation) = self.operations.remove(id) {
+                self.disturb_missed(now, &operation);
                 self.confirm(&operation);
             }
             return;
@@ -334,6 +337,17 @@ impl Shard {
         let (source, correlation) = (operation.source, operation.correlation);
         if let Some(bytes) = put_reply(operation, &self.view, correlation) {
             self.reply(source, bytes);
+        }
+    }
+
+    /// Owners that did not confirm a write, and for whom nobody keeps it, may lack it: they are compared soon.
+    pub(super) fn disturb_missed(&mut self, now: Now, operation: &Operation) {
+        let Some(writing) = &operation.writing else { return };
+        if operation.owners.role() == Role::StandIn {
+            return;
+        }
+        for slot in operation.owners.others().filter(|slot| !writing.is_stored(*slot)) {
+            self.disturb(now, operation.partition, operation.owners.peer(slot));
         }
     }
 

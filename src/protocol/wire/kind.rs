@@ -89,6 +89,14 @@ kinds! {
     Hint = 52,
     /// It is kept.
     HintReply = 53,
+    /// Asks a replica for sums of its hash tree.
+    Compare = 56,
+    /// The sums.
+    CompareReply = 57,
+    /// Asks a replica which items of a leaf it has.
+    Keys = 58,
+    /// A page of them.
+    KeysReply = 59,
 }
 
 impl Kind {
@@ -105,7 +113,9 @@ impl Kind {
         match self {
             Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
-            Self::Read | Self::Merge | Self::Hint | Self::Vouch => matches!(sender, Sender::Node),
+            Self::Read | Self::Merge | Self::Hint | Self::Compare | Self::Keys | Self::Vouch => {
+                matches!(sender, Sender::Node)
+            }
             Self::Error
             | Self::Pong
             | Self::Vouched
@@ -118,7 +128,9 @@ impl Kind {
             | Self::ScanReply
             | Self::ReadReply
             | Self::MergeReply
-            | Self::HintReply => false,
+            | Self::HintReply
+            | Self::CompareReply
+            | Self::KeysReply => false,
         }
     }
 
@@ -140,6 +152,8 @@ impl Kind {
                 | Self::ReadReply
                 | Self::MergeReply
                 | Self::HintReply
+                | Self::CompareReply
+                | Self::KeysReply
         )
     }
 }

@@ -13,6 +13,7 @@
 
 mod codec;
 mod control;
+mod exchange;
 mod failure;
 mod frame;
 mod kind;
@@ -23,6 +24,7 @@ pub use codec::WireError;
 pub use control::{
     Creation, Hello, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouched, decode_control, encode_control,
 };
+pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest};
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
 pub use kind::{Kind, Sender};
@@ -48,6 +50,10 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         MergeRequest::decode(body.clone()).is_ok_and(|merge| Siblings::decode(&merge.record).is_ok()),
         MergeReply::decode(body.clone()).is_ok(),
         HintRequest::decode(body.clone()).is_ok_and(|hint| Siblings::decode(&hint.record).is_ok()),
+        CompareRequest::decode(body.clone()).is_ok(),
+        CompareReply::decode(body.clone()).is_ok(),
+        KeysRequest::decode(body.clone()).is_ok(),
+        KeysReply::decode(body.clone()).is_ok(),
         decode_control::<Hello>(body, "hello").is_ok(),
         decode_control::<Creation>(body, "create").is_ok(),
         decode_control::<NodeState>(body, "state").is_ok(),

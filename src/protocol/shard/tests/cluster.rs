@@ -8,8 +8,9 @@ use bytes::Bytes;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use crate::protocol::merkle::{Listed, item_hash};
 use crate::protocol::replica::{
-    Batch, HintPage, HintRange, ItemKey, Lookup, PartitionImage, ReadError, ReadId, ScanRange, Storage, hint_prefix,
+    Batch, HintPage, HintRange, ItemKey, ItemPage, ItemRange, Lookup, PartitionImage, ReadError, ReadId, ScanRange, Storage, hint_prefix,
 };
 use crate::protocol::ring::{KeyHash, Layout, Member, Parameters, Roster, partition_of};
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
@@ -31,6 +32,8 @@ pub(super) struct Disk {
     pub(super) pending: Vec<(ReadId, PartitionId, ItemKey)>,
     /// Pages of hints to be answered.
     pub(super) pages: Vec<(ReadId, HintRange)>,
+    /// Lists of items to be answered.
+    pub(super) lists: Vec<(ReadId, ItemRange)>,
     /// Keys whose reads fail.
     pub(super) broken: Vec<Bytes>,
 }
@@ -61,6 +64,18 @@ impl Disk {
         self.items.iter().filter_map(hint).collect()
     }
 
+    fn list(&self, range: &ItemRange) -> ItemPage {
+        let fits = |key: &Bytes| {
+            key[0] == 1 && *key >= range.from && *key > range.after && range.until.as_ref().is_none_or(|until| key < until)
+        };
+        let rows = self.items.iter().filter(|((partition, key), _)| *partition == range.partition && fits(key));
+        let mut items: Vec<Listed> =
+            rows.map(|((_, key), record)| Listed { key: key.clone(), hash: item_hash(key, record) }).collect();
+        let more = items.len() > range.limit;
+        items.truncate(range.limit);
+        ItemPage { items, more }
+    }
+
     fn page(&self, range: &HintRange) -> HintPage {
         let prefix = hint_prefix(range.home, range.partition);
         let after = |key: &ItemKey| range.after.as_ref().is_none_or(|after| key > after);
@@ -82,6 +97,10 @@ impl Storage for Disk {
     }
 
     fn scan(&mut self, _id: ReadId, _partition: PartitionId, _range: ScanRange) {}
+
+    fn items(&mut self, id: ReadId, range: ItemRange) {
+        self.lists.push((id, range));
+    }
 
     fn hints(&mut self, id: ReadId, range: HintRange) {
         self.pages.push((id, range));
@@ -253,6 +272,10 @@ impl Cluster {
             for (id, range) in std::mem::take(&mut node.disk.pages) {
                 let page = node.disk.page(&range);
                 shard.handle_hints(now, id, Ok(page), &mut node.disk);
+            }
+            for (id, range) in std::mem::take(&mut node.disk.lists) {
+                let page = node.disk.list(&range);
+                shard.handle_items(now, id, Ok(page), &mut node.disk);
             }
             let more = shard.has_turn();
             for output in outputs {

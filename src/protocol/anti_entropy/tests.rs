@@ -1,0 +1,177 @@
+//! Exchanges between two maps, and the order of the schedule.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::merkle::{FANOUT, Listed, Tree, item_hash, leaf_of};
+use crate::protocol::types::{Instant, PartitionId};
+
+type Map = BTreeMap<Bytes, u64>;
+
+fn key(at: u64) -> Bytes {
+    let mut out = vec![1];
+    // A few keys share a hash, as the items of a wide key do.
+    out.put_u64((at / 4) << 50);
+    out.put_u64(at);
+    out.into()
+}
+
+fn hash(key: &Bytes, value: u64) -> u64 {
+    item_hash(key, &value.to_be_bytes())
+}
+
+fn tree(map: &Map) -> Tree {
+    let mut tree = Tree::new();
+    tree.begin_page([]).unwrap();
+    let page = map.iter().map(|(key, value)| Listed { key: key.clone(), hash: hash(key, *value) }).collect();
+    tree.finish_page(page, false, 0);
+    tree
+}
+
+fn page(map: &Map, leaf: u16, after: &Bytes, limit: usize) -> (Vec<(Bytes, u64)>, bool) {
+    let of = |(key, _): &(&Bytes, &u64)| leaf_of(key, 0) == usize::from(leaf) && *key > after;
+    let all: Vec<_> = map.iter().filter(of).map(|(key, value)| (key.clone(), hash(key, *value))).collect();
+    let more = all.len() > limit;
+    (all.into_iter().take(limit).collect(), more)
+}
+
+/// Runs an exchange to its end; a move takes the greater hash to both sides. Says how it ended and what it moved.
+fn run(ours: &mut Map, theirs: &mut Map, limit: usize) -> (Outcome, Vec<Bytes>) {
+    let mut exchange = Exchange::new();
+    let mut moved = Vec::new();
+    for _ in 0..100_000 {
+        match exchange.next_step().expect("an exchange that waits for nothing is over") {
+            Step::Compare(inner) => {
+                let theirs = tree(theirs);
+                let sums = match inner.is_empty() {
+                    true => theirs.inner(),
+                    false => inner.iter().flat_map(|at| theirs.leaves(usize::from(*at)).to_vec()).collect(),
+                };
+                exchange.handle_sums(&tree(ours), &sums);
+            }
+            Step::Pause => exchange.handle_pause(),
+            Step::List(side, leaf, after) => {
+                let map = if side == Side::Ours { &*ours } else { &*theirs };
+                let (items, more) = page(map, leaf, &after, limit);
+                exchange.handle_items(side, items, more);
+            }
+            Step::Move(difference) => {
+                let value = ours.get(&difference.key).max(theirs.get(&difference.key)).copied().unwrap();
+                ours.insert(difference.key.clone(), value);
+                theirs.insert(difference.key.clone(), value);
+                moved.push(difference.key);
+                exchange.handle_moved(Moved::Equal);
+            }
+            Step::Done(outcome) => return (outcome, moved),
+        }
+    }
+    panic!("the exchange does not end");
+}
+
+fn maps() -> impl Strategy<Value = (Map, Map)> {
+    let map = || prop::collection::btree_map((0_u64..60).prop_map(key), 1_u64..4, 0..50);
+    (map(), map())
+}
+
+proptest! {
+    #[test]
+    fn exchange_moves_exactly_the_differing_items_and_leaves_both_sides_equal(
+        (ours, theirs) in maps(),
+        limit in 1_usize..9,
+    ) {
+        let (mut a, mut b) = (ours.clone(), theirs.clone());
+        let (outcome, mut moved) = run(&mut a, &mut b, limit);
+        let all: BTreeMap<&Bytes, ()> = ours.keys().chain(theirs.keys()).map(|key| (key, ())).collect();
+        let expected: Vec<Bytes> = all.into_keys().filter(|key| ours.get(*key) != theirs.get(*key)).cloned().collect();
+        moved.sort();
+        prop_assert_eq!(outcome, Outcome::Completed { moved: expected.len() as u64, unreadable: 0 });
+        prop_assert_eq!(moved, expected);
+        prop_assert_eq!(a, b);
+    }
+}
+
+#[test]
+fn write_in_flight_is_no_difference() {
+    let mut exchange = Exchange::new();
+    let ours: Map = [(key(1), 1)].into();
+    assert_eq!(exchange.next_step(), Some(Step::Compare(vec![])));
+    exchange.handle_sums(&tree(&ours), &tree(&Map::new()).inner());
+    let Some(Step::Compare(inner)) = exchange.next_step() else { panic!("the leaves are asked for") };
+    exchange.handle_sums(&tree(&ours), &[0; FANOUT]);
+    assert_eq!(exchange.next_step(), Some(Step::Pause));
+    exchange.handle_pause();
+    assert_eq!(exchange.next_step(), Some(Step::Compare(inner.clone())));
+    // It arrived meanwhile.
+    exchange.handle_sums(&tree(&ours), tree(&ours).leaves(usize::from(inner[0])));
+    assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Completed { moved: 0, unreadable: 0 })));
+}
+
+#[test]
+fn confused_answers_end_the_exchange() {
+    for sums in [vec![], vec![1; FANOUT - 1], vec![1; FANOUT + 1]] {
+        let mut exchange = Exchange::new();
+        exchange.next_step();
+        exchange.handle_sums(&tree(&Map::new()), &sums);
+        assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Failed)), "{} sums", sums.len());
+    }
+    let mut exchange = Exchange::new();
+    exchange.next_step();
+    exchange.handle_sums(&Tree::new(), &[0; FANOUT]);
+    assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Failed)), "our own tree is not ready");
+}
+
+#[test]
+fn list_that_does_not_rise_ends_the_exchange() {
+    let ours: Map = [(key(1), 1)].into();
+    let mut exchange = Exchange::new();
+    exchange.handle_sums(&tree(&ours), &tree(&Map::new()).inner());
+    exchange.handle_sums(&tree(&ours), &[0; FANOUT]);
+    exchange.handle_pause();
+    exchange.handle_sums(&tree(&ours), &[0; FANOUT]);
+    exchange.handle_items(Side::Theirs, vec![(key(3), 1), (key(2), 1)], true);
+    let steps: Vec<Step> = std::iter::from_fn(|| exchange.next_step()).collect();
+    assert_eq!(steps.last(), Some(&Step::Done(Outcome::Failed)));
+}
+
+fn pair(partition: u16, peer: u16) -> Pair {
+    Pair { partition: PartitionId::new(partition), peer }
+}
+
+#[test]
+fn disturbed_pairs_come_first_and_every_pair_comes() {
+    let mut schedule = Schedule::default();
+    let mut now = Instant::from_nanos(0);
+    let all = [pair(0, 1), pair(0, 2), pair(1, 1), pair(1, 2)];
+    for pair in all {
+        schedule.add(pair, now);
+    }
+    for expected in all {
+        assert_eq!(schedule.begin(now, |_| true), Some(expected));
+        schedule.finish(expected, true, now, 512);
+    }
+    assert_eq!(schedule.begin(now, |_| true), None, "all agree");
+    now = now.after(Duration::from_secs(1));
+    schedule.disturb(2, now);
+    assert_eq!(schedule.begin(now, |_| true), Some(pair(0, 2)));
+    assert_eq!(schedule.begin(now, |peer| peer != 2), None, "nobody compares with whom it cannot reach");
+    schedule.finish(pair(0, 2), false, now, 0);
+    assert_eq!(schedule.begin(now, |_| true), Some(pair(1, 2)));
+    let due = schedule.next_due(|_| true).unwrap();
+    assert!(due > now && due <= now.after(Duration::from_secs(1)), "a failed one is tried again soon");
+    assert!(schedule.oldest_in_sync().is_some());
+}
+
+#[test]
+fn pair_disturbed_while_it_runs_is_compared_again_at_once() {
+    let mut schedule = Schedule::default();
+    let now = Instant::from_nanos(5);
+    schedule.add(pair(0, 1), now);
+    schedule.begin(now, |_| true).unwrap();
+    schedule.disturb_pair(pair(0, 1), now);
+    schedule.finish(pair(0, 1), true, now, 0);
+    assert_eq!(schedule.begin(now, |_| true), Some(pair(0, 1)));
+}

@@ -1,0 +1,574 @@
+//! The exchanges of a shard: begun by schedule, carried out in frames, listings and whole items.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use rand_core::Rng;
+
+use super::items::{Held, LocalCopy, Task};
+use super::operation::Operations;
+use super::trees::Trees;
+use super::{Now, Output, PeerIndex, Shard, Source};
+use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
+use crate::protocol::merkle::{FANOUT, Listed, leaf_range};
+use crate::protocol::replica::{ItemKey, ItemPage, ItemRange, ReadError, ReadId, Storage, open_copy};
+use crate::protocol::types::{Address, Instant, PartitionId};
+use crate::protocol::wire::{
+    CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, MergeRequest,
+    ReadReply, ReadRequest, ReadResult, decode_control,
+};
+
+/// Between the two looks at a leaf: longer than a write is in flight.
+const PAUSE: Duration = Duration::from_millis(500);
+/// An exchange to which nothing happens for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The schedule is looked at this often when nothing else calls for it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Items of a page: a wide key's items share one leaf, and this bounds what is kept of it.
+const PAGE_ITEMS: usize = 1_024;
+/// Pages that peers wait for at once.
+const SERVED_MAX: usize = 64;
+
+/// An exchange under way.
+#[derive(Debug)]
+struct Running {
+    pair: Pair,
+    exchange: Exchange,
+    deadline: Instant,
+    pause_until: Option<Instant>,
+}
+
+/// What an answer will be to.
+#[derive(Debug)]
+enum Asked {
+    Compare { exchange: u64 },
+    Keys { exchange: u64 },
+    Fetch { exchange: u64, key: ItemKey },
+    Give { exchange: u64 },
+    Restore { key: ItemKey },
+}
+
+impl Asked {
+    /// The exchange that wants to know.
+    fn exchange(&self) -> Option<u64> {
+        match self {
+            Self::Compare { exchange }
+            | Self::Keys { exchange }
+            | Self::Fetch { exchange, .. }
+            | Self::Give { exchange } => Some(*exchange),
+            Self::Restore { .. } => None,
+        }
+    }
+}
+
+/// Who wants a page of items.
+#[derive(Debug)]
+enum Wanted {
+    Tree,
+    Exchange(u64),
+    Peer { source: Source, correlation: u64 },
+}
+
+/// The exchanges of a shard, and what they stand on.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    pub(super) schedule: Schedule,
+    pub(super) trees: Trees,
+    running: BTreeMap<u64, Running>,
+    asked: BTreeMap<u64, Asked>,
+    pages: BTreeMap<ReadId, Wanted>,
+    served: usize,
+    next: u64,
+    look_at: Option<Instant>,
+    /// Partitions whose copies may lack acknowledged writes, and the owners that each has yet to be compared with.
+    pub(super) unverified: BTreeMap<PartitionId, BTreeSet<u16>>,
+}
+
+impl Shard {
+    /// Sets the schedule up: every partition with every other owner.
+    pub(super) fn plan_exchanges(&mut self) {
+        let now = Instant::from_nanos(0);
+        for pair in self.pairs() {
+            self.exchanges.schedule.add(pair, now);
+        }
+        for partition in self.partitions.keys() {
+            self.exchanges.trees.want(*partition);
+        }
+        self.exchanges.look_at = Some(now);
+        if self.config.unverified {
+            self.doubt_all();
+        }
+    }
+
+    /// No partition's copies are believed until they were compared with all other owners'.
+    pub(super) fn doubt_all(&mut self) {
+        self.exchanges.unverified.clear();
+        for pair in self.pairs() {
+            self.exchanges.unverified.entry(pair.partition).or_default().insert(pair.peer);
+        }
+        // Without another owner nobody can tell what is missing.
+        for partition in self.partitions.keys() {
+            self.exchanges.unverified.entry(*partition).or_default();
+        }
+    }
+
+    fn pairs(&self) -> Vec<Pair> {
+        let me = self.view.peer_of(self.view.me).and_then(|me| u16::try_from(me.as_index()).ok());
+        let of = |partition: &PartitionId| {
+            let others = self.view.layout.owner_indices(*partition).iter().filter(move |peer| Some(**peer) != me);
+            others.map(|peer| Pair { partition: *partition, peer: *peer }).collect::<Vec<_>>()
+        };
+        self.partitions.keys().flat_map(of).collect()
+    }
+
+    /// Whether this node's copies of a partition may lack acknowledged writes (rule 4).
+    pub(super) fn doubts(&self, partition: PartitionId) -> bool {
+        self.exchanges.unverified.contains_key(&partition)
+    }
+
+    /// Whether any partition's answers do not count toward R yet.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        !self.exchanges.unverified.is_empty()
+    }
+
+    /// Since when all partitions are known to agree with their other owners' copies, nanoseconds of this process;
+    /// `None` while some pair was never compared to the end.
+    #[must_use]
+    pub fn in_sync_since(&self) -> Option<Instant> {
+        self.exchanges.schedule.oldest_in_sync()
+    }
+
+    /// Has everything that is stored compared with what should be, in the background and throttled.
+    pub fn verify(&mut self, now: Now) {
+        self.exchanges.trees.verify_all(now.instant);
+        self.look_by(now.instant);
+    }
+
+    /// When the exchanges want to act.
+    pub(super) fn next_exchange(&self) -> Option<Instant> {
+        self.exchanges.look_at
+    }
+
+    /// A write may have missed an owner: these two are compared soon.
+    pub(super) fn disturb(&mut self, now: Now, partition: PartitionId, peer: PeerIndex) {
+        let peer = u16::try_from(peer.as_index()).unwrap_or(u16::MAX);
+        self.exchanges.schedule.disturb_pair(Pair { partition, peer }, now.instant);
+        self.look_by(now.instant);
+    }
+
+    /// A peer's link came up or went down.
+    pub(super) fn exchange_peer(&mut self, now: Now, peer: PeerIndex, up: bool, storage: &mut dyn Storage) {
+        let number = u16::try_from(peer.as_index()).unwrap_or(u16::MAX);
+        if up {
+            self.exchanges.schedule.disturb(number, now.instant);
+            return self.look_by(now.instant);
+        }
+        let with = |(at, running): (&u64, &Running)| (running.pair.peer == number).then_some(*at);
+        let lost: Vec<u64> = self.exchanges.running.iter().filter_map(with).collect();
+        for at in lost {
+            self.fail_exchange(now, at, storage);
+        }
+    }
+
+    fn look_by(&mut self, at: Instant) {
+        self.exchanges.look_at = Some(self.exchanges.look_at.map_or(at, |look_at| look_at.min(at)));
+    }
+
+    /// Begins what is due, and ends pauses and patience.
+    pub(super) fn tick_exchanges(&mut self, now: Now, storage: &mut dyn Storage) {
+        if self.exchanges.look_at.is_none_or(|at| at > now.instant) {
+            return;
+        }
+        self.build_trees(now, storage);
+        self.expire_restores(now);
+        let restores = &self.restores;
+        self.exchanges.asked.retain(|_, asked| match asked {
+            Asked::Restore { key } => restores.is_under_way(key),
+            Asked::Compare { .. } | Asked::Keys { .. } | Asked::Fetch { .. } | Asked::Give { .. } => true,
+        });
+        let due: Vec<u64> = self.exchanges.running.keys().copied().collect();
+        for number in due {
+            let Some(running) = self.exchanges.running.get_mut(&number) else { continue };
+            if running.pause_until.is_some_and(|until| until <= now.instant) {
+                running.pause_until = None;
+                running.exchange.handle_pause();
+                self.drive(now, number, storage);
+            } else if running.deadline <= now.instant {
+                self.fail_exchange(now, number, storage);
+            }
+        }
+        while !self.stopping {
+            let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
+            let Some(pair) = self.exchanges.schedule.begin(now.instant, reachable) else { break };
+            self.begin_exchange(now, pair, storage);
+        }
+        let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
+        let scheduled = self.exchanges.schedule.next_due(reachable);
+        let running = self.exchanges.running.values().map(|running| running.pause_until.unwrap_or(running.deadline));
+        let next = running.chain(scheduled).chain(self.exchanges.trees.build_at()).min();
+        let latest = now.instant.after(LOOK_EVERY);
+        self.exchanges.look_at = Some(next.map_or(latest, |next| next.min(latest)));
+    }
+
+    fn begin_exchange(&mut self, now: Now, pair: Pair, storage: &mut dyn Storage) {
+        if !self.exchanges.trees.is_ready(pair.partition) {
+            // Not a failure of the pair: it is compared as soon as there is something to compare.
+            self.exchanges.trees.want(pair.partition);
+            return self.exchanges.schedule.finish(pair, false, now.instant, 0);
+        }
+        self.counters.exchanges_begun += 1;
+        self.exchanges.next += 1;
+        let number = self.exchanges.next;
+        let deadline = now.instant.after(PATIENCE);
+        let running = Running { pair, exchange: Exchange::new(), deadline, pause_until: None };
+        self.exchanges.running.insert(number, running);
+        self.drive(now, number, storage);
+    }
+
+    /// Does what the exchange wants, until it waits for something.
+    fn drive(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
+        loop {
+            let Some(running) = self.exchanges.running.get_mut(&number) else { return };
+            running.deadline = now.instant.after(PATIENCE);
+            let pair = running.pair;
+            let Some(step) = running.exchange.next_step() else { return };
+            match step {
+                Step::Compare(inner) => {
+                    let request = CompareRequest { partition: pair.partition, inner };
+                    let asked = Asked::Compare { exchange: number };
+                    self.ask(now, pair, asked, Kind::Compare, request.body_bytes(), |out| request.encode(out));
+                }
+                Step::Pause => {
+                    let until = now.instant.after(PAUSE);
+                    running.pause_until = Some(until);
+                    self.look_by(until);
+                }
+                Step::List(Side::Ours, leaf, after) => {
+                    let id = self.items.next_read();
+                    let range = self.leaf(pair.partition, leaf, after);
+                    self.exchanges.pages.insert(id, Wanted::Exchange(number));
+                    storage.items(id, range);
+                }
+                Step::List(Side::Theirs, leaf, after) => {
+                    let request = KeysRequest { partition: pair.partition, leaf, after };
+                    let asked = Asked::Keys { exchange: number };
+                    self.ask(now, pair, asked, Kind::Keys, request.body_bytes(), |out| request.encode(out));
+                }
+                Step::Move(difference) => self.move_item(now, number, pair, difference, storage),
+                Step::Done(outcome) => {
+                    self.end_exchange(now, number, outcome);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn leaf(&self, partition: PartitionId, leaf: u16, after: Bytes) -> ItemRange {
+        let (from, until) = leaf_range(partition.as_u16(), self.view.layout.partition_bits(), leaf);
+        ItemRange { partition, from, after, until, limit: PAGE_ITEMS }
+    }
+
+    fn ask(
+        &mut self,
+        now: Now,
+        pair: Pair,
+        asked: Asked,
+        kind: Kind,
+        body_bytes: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.exchanges.next += 1;
+        let number = self.exchanges.next;
+        let correlation = Operations::exchange(number);
+        let budget = u32::try_from(PATIENCE.as_millis()).unwrap_or(u32::MAX);
+        let bytes = Frame::build(Header::new(kind, correlation, budget, self.view.layout.id()), body_bytes, encode);
+        self.exchanges.asked.insert(number, asked);
+        let (peer, partition) = (PeerIndex::new(pair.peer), pair.partition);
+        self.counters.exchange_bytes += bytes.len() as u64;
+        self.peers.asked(peer, now.instant);
+        self.outbox.push(Output::Send { peer, partition, correlation, bytes });
+    }
+
+    fn move_item(&mut self, now: Now, number: u64, pair: Pair, difference: Difference, storage: &mut dyn Storage) {
+        self.counters.differences += 1;
+        let key = ItemKey::from_bytes(difference.key);
+        let Some((key, (_, address))) = key.and_then(|key| Some((key.clone(), key.parts()?))) else {
+            return self.moved(now, number, Moved::Failed, storage);
+        };
+        if difference.theirs {
+            let request = ReadRequest { address };
+            let asked = Asked::Fetch { exchange: number, key };
+            return self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
+        }
+        self.exchange_with_copy(now, number, pair.partition, &key, &address, None, storage);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an item, and on whose behalf")]
+    fn exchange_with_copy(
+        &mut self,
+        now: Now,
+        number: u64,
+        partition: PartitionId,
+        key: &ItemKey,
+        address: &Address,
+        theirs: Option<Held>,
+        storage: &mut dyn Storage,
+    ) {
+        let task = Task::Exchange { exchange: number, address: address.clone(), theirs };
+        if self.with_item(now, (partition, key, address), task, storage).is_err() {
+            self.moved(now, number, Moved::Failed, storage);
+        }
+    }
+
+    /// This node's copy of a differing item is at hand: what the other side has is joined into it, and what the other
+    /// side lacks is sent there.
+    #[expect(clippy::too_many_arguments, reason = "an item, and on whose behalf")]
+    pub(super) fn exchange_item(
+        &mut self,
+        now: Now,
+        number: u64,
+        address: &Address,
+        partition: PartitionId,
+        key: &ItemKey,
+        theirs: Option<Held>,
+        copy: LocalCopy,
+        storage: &mut dyn Storage,
+    ) {
+        // Rot is repaired by its own way; this exchange cannot say that the two agree.
+        let Ok(ours) = copy else { return self.moved(now, number, Moved::Unreadable, storage) };
+        let their_item = theirs.as_ref().map(|theirs| theirs.item.clone());
+        let joined = theirs.and_then(|theirs| self.joined(address, ours.as_ref(), theirs));
+        if let Some(joined) = &joined {
+            self.store(now, partition, key, ours.as_ref(), joined.clone());
+        }
+        let Some(held) = joined.or(ours) else { return self.moved(now, number, Moved::Equal, storage) };
+        if Some(&held.item) == their_item.as_ref() {
+            return self.moved(now, number, Moved::Equal, storage);
+        }
+        let Some(pair) = self.exchanges.running.get(&number).map(|running| running.pair) else { return };
+        let request = MergeRequest { address: address.clone(), record: held.record };
+        let asked = Asked::Give { exchange: number };
+        self.counters.items_given += 1;
+        self.ask(now, pair, asked, Kind::Merge, request.body_bytes(), |out| request.encode(out));
+    }
+
+    /// A peer answered, or could not be asked.
+    pub(super) fn exchange_answered(
+        &mut self,
+        now: Now,
+        peer: PeerIndex,
+        question: u64,
+        frame: Option<&Frame>,
+        storage: &mut dyn Storage,
+    ) {
+        let Some(asked) = self.exchanges.asked.remove(&question) else { return };
+        let kind = frame.and_then(Frame::kind);
+        let body = || frame.map(|frame| frame.body.clone()).unwrap_or_default();
+        match asked {
+            Asked::Compare { exchange } => {
+                let reply = (kind == Some(Kind::CompareReply)).then(|| CompareReply::decode(body()).ok()).flatten();
+                let Some(reply) = reply.filter(|reply| reply.ready) else {
+                    return self.fail_exchange(now, exchange, storage);
+                };
+                let Exchanges { running, trees, .. } = &mut self.exchanges;
+                let Some(running) = running.get_mut(&exchange) else { return };
+                match trees.get(running.pair.partition) {
+                    Some(ours) => running.exchange.handle_sums(ours, &reply.sums),
+                    None => running.exchange.fail(),
+                }
+                self.drive(now, exchange, storage);
+            }
+            Asked::Keys { exchange } => {
+                let reply = (kind == Some(Kind::KeysReply)).then(|| KeysReply::decode(body()).ok()).flatten();
+                let Some(reply) = reply else { return self.fail_exchange(now, exchange, storage) };
+                self.listed(now, exchange, Side::Theirs, reply.items, reply.more, storage);
+            }
+            Asked::Fetch { exchange, key } => {
+                let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
+                let parts = key.parts().map(|(_, address)| address);
+                let partition = self.exchanges.running.get(&exchange).map(|running| running.pair.partition);
+                let (Some(address), Some(partition)) = (parts, partition) else { return };
+                let theirs = match reply.map(|reply| reply.result) {
+                    Some(ReadResult::Absent) => None,
+                    Some(ReadResult::Found(record)) => match open_copy(&address, &record) {
+                        Ok(item) => Some(Held { item, record }),
+                        Err(_) => return self.moved(now, exchange, Moved::Failed, storage),
+                    },
+                    Some(ReadResult::Unreadable) => return self.moved(now, exchange, Moved::Unreadable, storage),
+                    None => return self.moved(now, exchange, Moved::Failed, storage),
+                };
+                self.counters.items_fetched += 1;
+                self.exchange_with_copy(now, exchange, partition, &key, &address, theirs, storage);
+            }
+            Asked::Give { exchange } => {
+                let failure = (kind == Some(Kind::Error)).then(|| decode_control::<Failure>(&body(), "error").ok());
+                let moved = match (kind, failure.flatten().map(|failure| failure.code)) {
+                    (Some(Kind::MergeReply), _) => Moved::Equal,
+                    (_, Some(FailureCode::Unreadable)) => Moved::Unreadable,
+                    _ => Moved::Failed,
+                };
+                self.moved(now, exchange, moved, storage);
+            }
+            Asked::Restore { key } => {
+                let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
+                self.restore_answered(now, peer, &key, reply, storage);
+            }
+        }
+    }
+
+    /// Asks an owner for its copy of an item that is to be restored here.
+    pub(super) fn ask_to_restore(&mut self, now: Now, partition: PartitionId, peer: u16, key: &ItemKey, address: &Address) {
+        let request = ReadRequest { address: address.clone() };
+        let asked = Asked::Restore { key: key.clone() };
+        let pair = Pair { partition, peer };
+        self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
+    }
+
+    fn listed(
+        &mut self,
+        now: Now,
+        number: u64,
+        side: Side,
+        items: Vec<(Bytes, u64)>,
+        more: bool,
+        storage: &mut dyn Storage,
+    ) {
+        if let Some(running) = self.exchanges.running.get_mut(&number) {
+            running.exchange.handle_items(side, items, more);
+            self.drive(now, number, storage);
+        }
+    }
+
+    fn moved(&mut self, now: Now, number: u64, moved: Moved, storage: &mut dyn Storage) {
+        if let Some(running) = self.exchanges.running.get_mut(&number) {
+            running.exchange.handle_moved(moved);
+            self.drive(now, number, storage);
+        }
+    }
+
+    fn fail_exchange(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
+        if let Some(running) = self.exchanges.running.get_mut(&number) {
+            running.exchange.fail();
+            self.drive(now, number, storage);
+        }
+    }
+
+    fn end_exchange(&mut self, now: Now, number: u64, outcome: Outcome) {
+        let Some(Running { pair, .. }) = self.exchanges.running.remove(&number) else { return };
+        self.exchanges.asked.retain(|_, asked| asked.exchange() != Some(number));
+        let agrees = matches!(outcome, Outcome::Completed { unreadable: 0, .. });
+        let jitter = u32::try_from(self.rng.next_u64() & 1_023).unwrap_or(0);
+        self.exchanges.schedule.finish(pair, agrees, now.instant, jitter);
+        self.look_by(now.instant);
+        if outcome == Outcome::Failed {
+            self.counters.exchanges_failed += 1;
+            return;
+        }
+        self.counters.exchanges_completed += 1;
+        // What the other side cannot read any more it cannot tell: waiting for it would have two damaged nodes wait for
+        // each other.
+        if let Some(waiting) = self.exchanges.unverified.get_mut(&pair.partition) {
+            waiting.remove(&pair.peer);
+            if waiting.is_empty() {
+                self.exchanges.unverified.remove(&pair.partition);
+            }
+        }
+    }
+
+    /// Tells a peer the sums that it asks for.
+    pub(super) fn serve_compare(&mut self, source: Source, header: &Header, request: &CompareRequest) -> Result<(), Failure> {
+        if let Some(node) = request.inner.iter().find(|node| usize::from(**node) >= FANOUT) {
+            let text = format!("there is no inner node {node}; a hash tree has {FANOUT}");
+            return Err(Failure::new(FailureCode::BadInput, text));
+        }
+        let reply = match self.exchanges.trees.get(request.partition).filter(|tree| tree.is_ready()) {
+            None => {
+                self.exchanges.trees.want(request.partition);
+                CompareReply { ready: false, sums: Vec::new() }
+            }
+            Some(tree) if request.inner.is_empty() => CompareReply { ready: true, sums: tree.inner() },
+            Some(tree) => {
+                let leaves = |node: &u8| tree.leaves(usize::from(*node)).iter().copied();
+                CompareReply { ready: true, sums: request.inner.iter().flat_map(leaves).collect() }
+            }
+        };
+        let header = Header::new(Kind::CompareReply, header.correlation, 0, self.view.layout.id());
+        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
+        self.reply(source, bytes);
+        Ok(())
+    }
+
+    /// Begins to list a leaf for a peer.
+    pub(super) fn serve_keys(
+        &mut self,
+        source: Source,
+        header: &Header,
+        request: KeysRequest,
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        if self.exchanges.served >= SERVED_MAX {
+            let text = format!("{SERVED_MAX} lists of items are being read in this shard; ask again, slower");
+            return Err(Failure::new(FailureCode::Overloaded, text));
+        }
+        if usize::from(request.leaf) >= crate::protocol::merkle::LEAVES {
+            let text = format!("there is no leaf {}; a hash tree has {}", request.leaf, crate::protocol::merkle::LEAVES);
+            return Err(Failure::new(FailureCode::BadInput, text));
+        }
+        let id = self.items.next_read();
+        let range = self.leaf(request.partition, request.leaf, request.after);
+        self.exchanges.served += 1;
+        self.exchanges.pages.insert(id, Wanted::Peer { source, correlation: header.correlation });
+        storage.items(id, range);
+        Ok(())
+    }
+
+    /// Has the next page of a tree read, a bounded piece of work at a time.
+    fn build_trees(&mut self, now: Now, storage: &mut dyn Storage) {
+        let unsettled = |partition: PartitionId| self.items.unsettled_items(partition, &self.view);
+        let Some((partition, after)) = self.exchanges.trees.begin_page(now.instant, unsettled) else { return };
+        let id = self.items.next_read();
+        let first = Bytes::from_static(&[crate::protocol::replica::KeyKind::Item as u8]);
+        let range = ItemRange { partition, from: first, after: after.unwrap_or_default(), until: None, limit: PAGE_ITEMS };
+        self.exchanges.pages.insert(id, Wanted::Tree);
+        storage.items(id, range);
+    }
+
+    /// Takes a page of items that the storage was asked for.
+    pub fn handle_items(&mut self, now: Now, id: ReadId, page: Result<ItemPage, ReadError>, storage: &mut dyn Storage) {
+        let Some(wanted) = self.exchanges.pages.remove(&id) else { return };
+        let bits = self.view.layout.partition_bits();
+        match wanted {
+            Wanted::Tree => {
+                self.counters.unreadable += u64::from(page.is_err());
+                let rotten = self.exchanges.trees.finish_page(now.instant, page.ok(), bits);
+                self.counters.rot_found += u64::from(rotten);
+                self.look_by(now.instant);
+            }
+            Wanted::Exchange(number) => match page {
+                Err(_) => self.fail_exchange(now, number, storage),
+                Ok(page) => {
+                    let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
+                    self.listed(now, number, Side::Ours, items, page.more, storage);
+                }
+            },
+            Wanted::Peer { source, correlation } => {
+                self.exchanges.served = self.exchanges.served.saturating_sub(1);
+                match page {
+                    Err(error) => {
+                        let failure = Failure::new(FailureCode::Unreadable, error.to_string());
+                        self.reply_failure(source, correlation, &failure);
+                    }
+                    Ok(page) => {
+                        let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
+                        let reply = KeysReply { more: page.more, items };
+                        let header = Header::new(Kind::KeysReply, correlation, 0, self.view.layout.id());
+                        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
+                        self.reply(source, bytes);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What two replicas say to each other while they compare a partition.
+//!
+//! ```text
+//!   Compare       partition u16 | count u8 | inner node u8*         no node: the sums of the inner nodes themselves
+//!   CompareReply  ready u8 | count u16 | sum u64*
+//!   Keys          partition u16 | leaf u16 | after len u16 | after
+//!   KeysReply     more u8 | count u16 | (key len u16 | key | hash u64)*
+//! ```
+
+use bytes::{BufMut, Bytes};
+
+use super::WireError;
+use super::codec::{Reader, put_bytes_u16};
+use crate::protocol::types::PartitionId;
+
+/// Asks a replica for sums of its hash tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompareRequest {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The leaves of these inner nodes; none for the inner nodes themselves.
+    pub inner: Vec<u8>,
+}
+
+/// Sums of a hash tree, node by node in the order in which they were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompareReply {
+    /// The tree speaks for all of the partition; otherwise it is being built, and there are no sums.
+    pub ready: bool,
+    /// The sums.
+    pub sums: Vec<u64>,
+}
+
+/// Asks a replica which items of a leaf it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysRequest {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// Which leaf.
+    pub leaf: u16,
+    /// After this item key; empty for the beginning.
+    pub after: Bytes,
+}
+
+/// A page of a leaf's items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysReply {
+    /// There may be more after the last.
+    pub more: bool,
+    /// Item keys and the hashes of what is stored there, rising by key.
+    pub items: Vec<(Bytes, u64)>,
+}
+
+impl CompareRequest {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        3 + self.inner.len()
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u16(self.partition.as_u16());
+        out.put_u8(u8::try_from(self.inner.len()).expect("a tree has 64 inner nodes"));
+        out.put_slice(&self.inner);
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let partition = PartitionId::new(reader.u16("partition")?);
+        let count = reader.u8("nodes")?;
+        let mut inner = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            inner.push(reader.u8("node")?);
+        }
+        reader.finish()?;
+        Ok(Self { partition, inner })
+    }
+}
+
+impl CompareReply {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        3 + self.sums.len() * 8
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(u8::from(self.ready));
+        out.put_u16(u16::try_from(self.sums.len()).expect("a tree has 4,096 leaves"));
+        for sum in &self.sums {
+            out.put_u64(*sum);
+        }
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let ready = reader.u8("ready")? != 0;
+        let count = reader.count(8, "sums")?;
+        let mut sums = Vec::with_capacity(count);
+        for _ in 0..count {
+            sums.push(reader.u64("sum")?);
+        }
+        reader.finish()?;
+        Ok(Self { ready, sums })
+    }
+}
+
+impl KeysRequest {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        6 + self.after.len()
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u16(self.partition.as_u16());
+        out.put_u16(self.leaf);
+        put_bytes_u16(out, &self.after);
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let partition = PartitionId::new(reader.u16("partition")?);
+        let out = Self { partition, leaf: reader.u16("leaf")?, after: reader.bytes_u16("cursor")? };
+        reader.finish()?;
+        Ok(out)
+    }
+}
+
+impl KeysReply {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        3 + self.items.iter().map(|(key, _)| 10 + key.len()).sum::<usize>()
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(u8::from(self.more));
+        out.put_u16(u16::try_from(self.items.len()).expect("a page is bounded by 1,024 items"));
+        for (key, hash) in &self.items {
+            put_bytes_u16(out, key);
+            out.put_u64(*hash);
+        }
+    }
+
+    /// Reads the body.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let more = reader.u8("more")? != 0;
+        let count = reader.count(10, "items")?;
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push((reader.bytes_u16("key")?, reader.u64("hash")?));
+        }
+        reader.finish()?;
+        Ok(Self { more, items })
+    }
+}
