@@ -23,6 +23,8 @@ pub struct NodeNumbers {
     pub hint_bytes: u64,
     /// How long this process has known of the oldest of them.
     pub oldest_hint: Duration,
+    /// How long ago everything on the node agreed with the other owners' copies; none while that is not known.
+    pub in_sync_age: Option<Duration>,
     /// Requests under way.
     pub in_flight: u64,
     /// Turns run.
@@ -75,6 +77,15 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
             "Replicas that a read found behind and sent the merge.",
             sum(|c| c.read_repairs),
         ),
+        ("quorate_exchanges_begun_total", "Exchanges begun here.", sum(|c| c.exchanges_begun)),
+        ("quorate_exchanges_completed_total", "Exchanges that left both sides equal.", sum(|c| c.exchanges_completed)),
+        ("quorate_exchanges_failed_total", "Exchanges that were broken off.", sum(|c| c.exchanges_failed)),
+        ("quorate_exchange_differences_total", "Items that exchanges found to differ.", sum(|c| c.differences)),
+        ("quorate_exchange_items_fetched_total", "Items fetched by exchanges.", sum(|c| c.items_fetched)),
+        ("quorate_exchange_items_given_total", "Items given by exchanges.", sum(|c| c.items_given)),
+        ("quorate_exchange_bytes_total", "Bytes sent by exchanges begun here.", sum(|c| c.exchange_bytes)),
+        ("quorate_rot_found_total", "Partitions found to have changed without a write.", sum(|c| c.rot_found)),
+        ("quorate_copies_restored_total", "Damaged copies replaced by the other owners'.", sum(|c| c.restored)),
         ("quorate_hints_stored_total", "Hints taken in for other nodes.", sum(|c| c.hints_stored)),
         ("quorate_hints_delivered_total", "Hints that their home nodes have fsynced.", sum(|c| c.hints_delivered)),
         ("quorate_stand_ins_total", "Fallbacks asked to stand in for an owner.", sum(|c| c.stand_ins)),
@@ -118,6 +129,13 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     ] {
         let gauge = IntGauge::new(name, help)?;
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        page.register(Box::new(gauge))?;
+    }
+    // Absent until it is known: a zero would say "in sync now".
+    if let Some(age) = numbers.in_sync_age {
+        let help = "Seconds since everything here agreed with the other owners' copies.";
+        let gauge = IntGauge::new("quorate_in_sync_age_seconds", help)?;
+        gauge.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         page.register(Box::new(gauge))?;
     }
     let peers = Opts::new("quorate_peer_connected", "1 while the control link to a member is up.");

@@ -36,6 +36,7 @@ fn numbers() -> NodeNumbers {
         hints: 7,
         hint_bytes: 900,
         oldest_hint: Duration::from_secs(3),
+        in_sync_age: Some(Duration::from_secs(12)),
         in_flight: 1,
         turns: 2,
         commits: 1,

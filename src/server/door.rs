@@ -62,6 +62,7 @@ impl Door for NodeDoor {
             hints: reports.iter().map(|report| report.hints.0).sum(),
             hint_bytes: reports.iter().map(|report| report.hints.1).sum(),
             oldest_hint: reports.iter().map(|report| report.oldest_hint).max().unwrap_or_default(),
+            in_sync_age: oldest(reports.iter().map(|report| report.in_sync_age)),
             in_flight: reports.iter().map(|report| report.in_flight as u64).sum(),
             turns: reports.iter().map(|report| report.turns).sum(),
             commits: reports.iter().map(|report| report.commits).sum(),
@@ -77,4 +78,9 @@ impl Door for NodeDoor {
     fn value_bytes_max(&self) -> usize {
         self.shared.config.value_bytes_max
     }
+}
+
+/// The greatest of all ages; none when one is not known.
+fn oldest(ages: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
+    ages.collect::<Option<Vec<_>>>()?.into_iter().max()
 }

@@ -145,6 +145,9 @@ impl<'seat> Driver<'seat> {
                 self.shard.handle_read(now, id, result, &mut self.storage);
             }
             Input::Completed(ReadCompletion::Scan { id, result }) => self.shard.handle_scan(id, result),
+            Input::Completed(ReadCompletion::Items { id, result }) => {
+                self.shard.handle_items(now, id, result, &mut self.storage);
+            }
             Input::Completed(ReadCompletion::Hints { id, result }) => {
                 self.shard.handle_hints(now, id, result, &mut self.storage);
             }
@@ -163,6 +166,8 @@ impl<'seat> Driver<'seat> {
                     in_flight: self.shard.in_flight(),
                     hints: self.shard.hint_stock(),
                     oldest_hint: self.shard.oldest_hint(now),
+                    unverified: self.shard.is_unverified(),
+                    in_sync_age: self.shard.in_sync_since().map(|since| now.instant.since(since)),
                     turns: self.turns,
                     commits: self.commits,
                 };

@@ -75,6 +75,10 @@ pub(crate) enum Input {
 pub(crate) struct ShardReport {
     /// The machine's counts.
     pub(crate) counters: Counters,
+    /// Some partition's answers do not count toward R yet.
+    pub(crate) unverified: bool,
+    /// How long ago everything here agreed with the other owners' copies; none while that is not known.
+    pub(crate) in_sync_age: Option<Duration>,
     /// Requests under way.
     pub(crate) in_flight: usize,
     /// Hints that are kept, and their bytes.

@@ -335,8 +335,23 @@ impl Control {
                     if self.shards.iter().any(ShardThread::is_finished) {
                         return Ok(());
                     }
+                    self.recover_standing().await?;
                 }
             }
+        }
+    }
+
+    /// A node that may lack acknowledged writes is believed again once all its partitions were compared with all their
+    /// other owners (rule 4).
+    async fn recover_standing(&mut self) -> Result<(), NodeError> {
+        if self.shared.verification() == Verification::Verified || self.shared.view().is_none() {
+            return Ok(());
+        }
+        let reports = self.shared.reports().await;
+        let all = reports.len() == self.shared.inboxes.len();
+        match all && reports.iter().all(|report| !report.unverified) {
+            true => self.stand(Verification::Verified),
+            false => Ok(()),
         }
     }
 
@@ -497,7 +512,7 @@ impl Control {
             store.meta().put_record(VERIFICATION, verification.as_str().as_bytes())?;
         }
         match verification {
-            Verification::Verified => tracing::info!("all members vouch for this node's disk"),
+            Verification::Verified => tracing::info!("this node's answers count toward R"),
             Verification::Fresh => {}
             Verification::Lost => tracing::error!(
                 "this node had another disk before: until its copies are restored its answers do not count toward R"

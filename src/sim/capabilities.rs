@@ -12,7 +12,7 @@ pub struct Capability {
     pub checker: Checker,
     /// It is checked.
     pub on: bool,
-    /// The source file that is empty for as long as the capability does not exist.
+    /// The source file that is missing, or empty, for as long as the capability does not exist.
     pub waits_for: Option<&'static str>,
     /// What is there, and what is not.
     pub because: &'static str,
@@ -26,22 +26,17 @@ const fn on(checker: Checker, because: &'static str) -> Capability {
 pub const CAPABILITIES: [Capability; 10] = [
     on(Checker::AckedWrites, "by strict reads during the load and after it, and by looking into the stores"),
     on(Checker::Siblings, "of every committed state and every answer"),
-    Capability {
-        checker: Checker::Convergence,
-        on: false,
-        waits_for: Some("src/protocol/anti_entropy/mod.rs"),
-        because: "without hints and exchanges an owner that missed a write may miss it for ever",
-    },
+    on(Checker::Convergence, "of all owners' stored records, and hints at home, within a minute of the last fault"),
     Capability {
         checker: Checker::Deletes,
         on: false,
-        waits_for: Some("src/protocol/merkle/mod.rs"),
+        waits_for: Some("src/protocol/shard/reaping.rs"),
         because: "nothing is reaped yet; that a tombstone is not dropped is part of checker 2",
     },
     on(Checker::Sessions, "when R + W > N; monotonic reads when 2R > N, for agreeing answers are not written back"),
     on(Checker::SiblingCount, "of the table that is written only after reading"),
     on(Checker::Owners, "of the one layout, and of every commit"),
-    on(Checker::Termination, "of requests; exchanges and hints are to come"),
+    on(Checker::Termination, "of requests, exchanges and hints; their bytes are bounded, and a quiet cluster is quiet"),
     on(Checker::Bounds, "panics, frames, records"),
     on(Checker::Durability, "of each copy that an answer names, when it names it and in the end"),
 ];

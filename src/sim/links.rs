@@ -215,6 +215,10 @@ impl World {
         let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
         decoder.extend(&flight.bytes);
         let Ok(Some(frame)) = decoder.next_frame() else { return false };
+        if frame.kind() == Some(Kind::Hint) && self.options.mutation == Some(Mutation::LoseHint) {
+            self.confirm(flight, &frame, Kind::HintReply);
+            return true;
+        }
         if frame.kind() != Some(Kind::Merge) {
             return false;
         }
@@ -237,7 +241,13 @@ impl World {
             flight.bytes = Frame::build(frame.header, request.body_bytes(), |out| request.encode(out));
             return false;
         }
-        let header = Header { kind: Kind::MergeReply.as_u8(), ..frame.header };
+        self.confirm(flight, &frame, Kind::MergeReply);
+        true
+    }
+
+    /// Confirms what never arrives.
+    fn confirm(&mut self, flight: &Flight, frame: &Frame, kind: Kind) {
+        let header = Header { kind: kind.as_u8(), ..frame.header };
         let reply = MergeReply { fsynced: self.options.durability == Durability::Sync };
         let bytes = Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out));
         self.heap.push(
@@ -253,6 +263,5 @@ impl World {
                 garbage: false,
             }),
         );
-        true
     }
 }

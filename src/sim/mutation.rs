@@ -1,10 +1,10 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
-//! Each mutation lives in the world's own shims (the network, the disk, the start of a process), never in the rules:
-//! what is tested is the program as it ships. `tests/sim.rs` runs each and asserts that a checker finds it.
+//! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
+//! program as it ships. One cannot be had from outside, and has a hook in the rules (`Shard::keep_stand_in_actors`). `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
-//! No mutation, and why: rule 2 (fallbacks do not coordinate yet), 8 (nothing is reaped yet), 10 and 11 (there is one
-//! layout, and nobody is removed), 13 (nothing strips a vector).
+//! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
+//! (nothing strips a vector).
 
 /// A rule that the world breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,11 +39,19 @@ pub enum Mutation {
     SwallowAnswers,
     /// A node commits what a peer sent it to a partition of another.
     StoreElsewhere,
+    /// Rule 7: a stand-in confirms a hint and does not keep it.
+    LoseHint,
+    /// Rule 7: a strict write counts hints.
+    CountHintsAsOwners,
+    /// Rules 1 and 2: a stand-in goes on minting with an actor whose hint was delivered and removed.
+    KeepStandInActor,
+    /// Some leaves of the hash tree are not listed.
+    SkipTreeLeaf,
 }
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -59,5 +67,9 @@ impl Mutation {
         Self::DropContextOnMerge,
         Self::SwallowAnswers,
         Self::StoreElsewhere,
+        Self::LoseHint,
+        Self::CountHintsAsOwners,
+        Self::KeepStandInActor,
+        Self::SkipTreeLeaf,
     ];
 }

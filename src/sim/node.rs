@@ -155,7 +155,12 @@ impl World {
             let mut asks = Vec::new();
             let mut desk = Desk { disk: &mut node.disk, draw: &mut self.disks, asks: &mut asks, pending, broken: None };
             match Shard::new(config, node.view.clone(), seed, &mut desk) {
-                Ok(made) => seat.shard = Some(made),
+                Ok(mut made) => {
+                    if self.options.mutation == Some(Mutation::KeepStandInActor) {
+                        made.keep_stand_in_actors();
+                    }
+                    seat.shard = Some(made);
+                }
                 Err(error) => {
                     let text = format!("n{} cannot start on its own disk: {error}", number + 1);
                     self.finding.get_or_insert(Finding::new(Checker::Bounds, text));

@@ -154,7 +154,10 @@ impl World {
         let Some(operation) = self.crowd.operations.get_mut(&id) else { return };
         operation.attempt += 1;
         operation.node = node;
-        let (attempt, budget, strictness) = (operation.attempt, operation.budget_ms, operation.strictness);
+        let (attempt, budget, mut strictness) = (operation.attempt, operation.budget_ms, operation.strictness);
+        if self.options.mutation == Some(Mutation::CountHintsAsOwners) {
+            strictness = Strictness::Sloppy;
+        }
         let mut body = Vec::new();
         let kind = match &operation.wish {
             Wish::Get { item } => {

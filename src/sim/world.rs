@@ -208,7 +208,7 @@ impl World {
             }
             super::disk::Ask::Scan(id, partition, range) => Input::Scan { id, page: disk.scan(partition, &range) },
             super::disk::Ask::Hints(id, range) => Input::Hints { id, page: disk.hints(&range) },
-            super::disk::Ask::Items(id, range) => Input::Items { id, page: disk.items(&range) },
+            super::disk::Ask::Items(id, range) => Input::Items { id, page: disk.items(self.options.mutation, &range) },
         };
         self.hand(seat, input);
     }

@@ -14,8 +14,8 @@ use super::ShardCallbacks;
 use super::database::Database;
 use super::family::FamilyName;
 use super::hints::page_of_hints;
-use super::scan::{Scan, Step, missing};
-use crate::protocol::replica::{HintPage, HintRange, ItemKey, ReadError, ReadId, ScanPage};
+use super::scan::{Scan, Step, missing, page_of_items};
+use crate::protocol::replica::{HintPage, HintRange, ItemKey, ItemPage, ItemRange, ReadError, ReadId, ScanPage};
 use crate::protocol::types::PartitionId;
 
 /// What became of a read that was `Pending`, or of a scan.
@@ -27,6 +27,13 @@ pub enum ReadCompletion {
         id: ReadId,
         /// What was found.
         result: Result<Option<Bytes>, ReadError>,
+    },
+    /// A page of items with their hashes.
+    Items {
+        /// The shard's name for it.
+        id: ReadId,
+        /// What was found.
+        result: Result<ItemPage, ReadError>,
     },
     /// A page of hints.
     Hints {
@@ -57,6 +64,7 @@ pub(super) enum Task {
     Read { partition: PartitionId, key: ItemKey },
     Scan(Scan),
     Hints(HintRange),
+    Items(ItemRange),
 }
 
 /// The pool's threads.
@@ -178,6 +186,10 @@ impl Job {
                 let result = lookup(database, partition, &key);
                 (callbacks.completed)(ReadCompletion::Read { id, result });
             }
+            Task::Items(range) => {
+                let result = page_of_items(database, &range);
+                (callbacks.completed)(ReadCompletion::Items { id, result });
+            }
             Task::Hints(range) => {
                 let result = page_of_hints(database, &range);
                 (callbacks.completed)(ReadCompletion::Hints { id, result });
@@ -197,6 +209,7 @@ impl Job {
             Task::Read { .. } => ReadCompletion::Read { id, result: Err(error) },
             Task::Scan(_) => ReadCompletion::Scan { id, result: Err(error) },
             Task::Hints(_) => ReadCompletion::Hints { id, result: Err(error) },
+            Task::Items(_) => ReadCompletion::Items { id, result: Err(error) },
         };
         (self.callbacks.completed)(completion);
     }

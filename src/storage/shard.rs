@@ -32,7 +32,8 @@ use super::hints::all_hints;
 use super::pool::{Job, Queue, ReadCompletion, Task};
 use super::scan::{Scan, missing, rows_of_kind};
 use crate::protocol::replica::{
-    Batch, HintRange, ItemKey, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanRange, Storage,
+    Batch, HintRange, ItemKey, ItemRange, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanRange,
+    Storage,
 };
 use crate::protocol::types::PartitionId;
 
@@ -223,6 +224,12 @@ impl Storage for ShardStorage<'_> {
         if let Err(error) = self.hand_over(id, Task::Scan(Scan::new(partition, &range))) {
             // There is no other way to answer a scan, and the callback only passes the news on.
             (self.callbacks.completed)(ReadCompletion::Scan { id, result: Err(error) });
+        }
+    }
+
+    fn items(&mut self, id: ReadId, range: ItemRange) {
+        if let Err(error) = self.hand_over(id, Task::Items(range)) {
+            (self.callbacks.completed)(ReadCompletion::Items { id, result: Err(error) });
         }
     }
 

@@ -40,7 +40,9 @@ fn leaf_is_named_by_the_bits_below_the_partitions() {
 
 #[test]
 fn range_of_a_leaf_holds_its_keys_and_no_other() {
-    for (bits, partition, leaf) in [(0, 0, 0), (0, 0, 4_095), (3, 5, 17), (3, 7, 4_095), (16, 65_535, 4_095), (16, 1, 1)] {
+    for (bits, partition, leaf) in
+        [(0, 0, 0), (0, 0, 4_095), (3, 5, 17), (3, 7, 4_095), (16, 65_535, 4_095), (16, 1, 1)]
+    {
         let (from, until) = leaf_range(partition, bits, leaf);
         let first = u64::from_be_bytes(from[1..9].try_into().unwrap());
         assert_eq!(leaf_of(&key(first, 0), bits), usize::from(leaf));
@@ -77,7 +79,7 @@ proptest! {
     ) {
         let mut items: BTreeMap<Bytes, u64> = first.into_iter().collect();
         let mut tree = Tree::new();
-        let mut write = |tree: &mut Tree, items: &mut BTreeMap<Bytes, u64>, writes: Vec<(Bytes, u64)>| {
+        let write = |tree: &mut Tree, items: &mut BTreeMap<Bytes, u64>, writes: Vec<(Bytes, u64)>| {
             for (key, hash) in writes {
                 let before = items.insert(key.clone(), hash);
                 tree.update(&key, BITS, before, hash);

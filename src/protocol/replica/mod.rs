@@ -16,7 +16,8 @@ pub use copy::{Unreadable, open_copy};
 pub use key::{ITEM_KEY_BYTES_MAX, ItemKey, KeyKind, hint_prefix};
 pub use partition::Partition;
 pub use storage::{
-    Batch, HintPage, HintRange, ItemPage, ItemRange, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage, ScanRange, Storage,
+    Batch, HintPage, HintRange, ItemPage, ItemRange, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanPage,
+    ScanRange, Storage,
 };
 
 #[cfg(test)]

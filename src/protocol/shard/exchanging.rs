@@ -419,7 +419,14 @@ impl Shard {
     }
 
     /// Asks an owner for its copy of an item that is to be restored here.
-    pub(super) fn ask_to_restore(&mut self, now: Now, partition: PartitionId, peer: u16, key: &ItemKey, address: &Address) {
+    pub(super) fn ask_to_restore(
+        &mut self,
+        now: Now,
+        partition: PartitionId,
+        peer: u16,
+        key: &ItemKey,
+        address: &Address,
+    ) {
         let request = ReadRequest { address: address.clone() };
         let asked = Asked::Restore { key: key.clone() };
         let pair = Pair { partition, peer };
@@ -478,7 +485,12 @@ impl Shard {
     }
 
     /// Tells a peer the sums that it asks for.
-    pub(super) fn serve_compare(&mut self, source: Source, header: &Header, request: &CompareRequest) -> Result<(), Failure> {
+    pub(super) fn serve_compare(
+        &mut self,
+        source: Source,
+        header: &Header,
+        request: &CompareRequest,
+    ) -> Result<(), Failure> {
         if let Some(node) = request.inner.iter().find(|node| usize::from(**node) >= FANOUT) {
             let text = format!("there is no inner node {node}; a hash tree has {FANOUT}");
             return Err(Failure::new(FailureCode::BadInput, text));
@@ -513,7 +525,8 @@ impl Shard {
             return Err(Failure::new(FailureCode::Overloaded, text));
         }
         if usize::from(request.leaf) >= crate::protocol::merkle::LEAVES {
-            let text = format!("there is no leaf {}; a hash tree has {}", request.leaf, crate::protocol::merkle::LEAVES);
+            let text =
+                format!("there is no leaf {}; a hash tree has {}", request.leaf, crate::protocol::merkle::LEAVES);
             return Err(Failure::new(FailureCode::BadInput, text));
         }
         let id = self.items.next_read();
@@ -530,7 +543,8 @@ impl Shard {
         let Some((partition, after)) = self.exchanges.trees.begin_page(now.instant, unsettled) else { return };
         let id = self.items.next_read();
         let first = Bytes::from_static(&[crate::protocol::replica::KeyKind::Item as u8]);
-        let range = ItemRange { partition, from: first, after: after.unwrap_or_default(), until: None, limit: PAGE_ITEMS };
+        let range =
+            ItemRange { partition, from: first, after: after.unwrap_or_default(), until: None, limit: PAGE_ITEMS };
         self.exchanges.pages.insert(id, Wanted::Tree);
         storage.items(id, range);
     }

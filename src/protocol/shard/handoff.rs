@@ -225,7 +225,7 @@ impl Shard {
         self.batch.mutations.push(Mutation { partition, key: key.as_bytes().clone(), value: None });
         self.items.note_removed(key);
         // The dots that were minted over this hint leave with it (rule 1).
-        if let Some(state) = self.stand_ins.get_mut(&partition) {
+        if let Some(state) = self.stand_ins.get_mut(&partition).filter(|_| !self.keeps_actors) {
             state.rotate_actor();
         }
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{Now, Shard, Source, View};
 use crate::protocol::merkle::item_hash;
-use crate::protocol::ring::partition_of;
 use crate::protocol::replica::{ItemKey, Lookup, Mutation, ReadError, ReadId, Storage, Unreadable, open_copy};
+use crate::protocol::ring::partition_of;
 use crate::protocol::types::limits::{VECTOR_ENTRIES_WARN, VERSIONS_WARN};
 use crate::protocol::types::{Address, PartitionId};
 use crate::protocol::version::Siblings;
@@ -79,7 +79,9 @@ impl Items {
     /// Items of a partition that this turn writes, with the hashes of what is written: a listing may not see them yet.
     pub(super) fn unsettled_items(&self, partition: PartitionId, view: &View) -> Vec<(Bytes, u64)> {
         let bits = view.layout.partition_bits();
-        let of = |key: &ItemKey| !key.is_hint() && key.parts().is_some_and(|(hash, _)| partition_of(hash, bits) == partition);
+        let of = |key: &ItemKey| {
+            !key.is_hint() && key.parts().is_some_and(|(hash, _)| partition_of(hash, bits) == partition)
+        };
         let written = self.written.iter().filter(|(key, _)| of(key));
         written.map(|(key, held)| (key.as_bytes().clone(), item_hash(key.as_bytes(), &held.record))).collect()
     }

@@ -58,8 +58,8 @@ use crate::protocol::ring::{KeyHash, partition_of};
 use crate::protocol::types::{ActorId, Address, Durability, Instant, PartitionId};
 use crate::protocol::version::{Dot, Siblings};
 use crate::protocol::wire::{
-    CompareRequest, Failure, FailureCode, Frame, GetRequest, Header, HintRequest, KeysRequest, Kind, MergeReply, MergeRequest, PutRequest,
-    ReadRequest, ScanRequest, WireError, encode_control,
+    CompareRequest, Failure, FailureCode, Frame, GetRequest, Header, HintRequest, KeysRequest, Kind, MergeReply,
+    MergeRequest, PutRequest, ReadRequest, ScanRequest, WireError, encode_control,
 };
 
 /// What a shard is told once.
@@ -90,6 +90,7 @@ pub struct Shard {
     partitions: BTreeMap<PartitionId, Partition>,
     /// Partitions of others, for which this node mints as a stand-in.
     stand_ins: BTreeMap<PartitionId, Partition>,
+    keeps_actors: bool,
     fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
     hints: Hints,
     exchanges: Exchanges,
@@ -135,6 +136,7 @@ impl Shard {
             rng: Xoshiro256PlusPlus::from_seed(seed),
             partitions,
             stand_ins: BTreeMap::new(),
+            keeps_actors: false,
             fallbacks: BTreeMap::new(),
             hints: Hints::default(),
             exchanges: Exchanges::default(),
@@ -178,6 +180,12 @@ impl Shard {
             true => self.doubt_all(),
             false => self.exchanges.unverified.clear(),
         }
+    }
+
+    /// Breaks rules 1 and 2, so that the simulated world can prove that it would notice.
+    #[doc(hidden)]
+    pub fn keep_stand_in_actors(&mut self) {
+        self.keeps_actors = true;
     }
 
     /// Whether the disk is nearly full: new values and hints are refused.

@@ -10,7 +10,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::protocol::merkle::{Listed, item_hash};
 use crate::protocol::replica::{
-    Batch, HintPage, HintRange, ItemKey, ItemPage, ItemRange, Lookup, PartitionImage, ReadError, ReadId, ScanRange, Storage, hint_prefix,
+    Batch, HintPage, HintRange, ItemKey, ItemPage, ItemRange, Lookup, PartitionImage, ReadError, ReadId, ScanRange,
+    Storage, hint_prefix,
 };
 use crate::protocol::ring::{KeyHash, Layout, Member, Parameters, Roster, partition_of};
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
@@ -66,7 +67,10 @@ impl Disk {
 
     fn list(&self, range: &ItemRange) -> ItemPage {
         let fits = |key: &Bytes| {
-            key[0] == 1 && *key >= range.from && *key > range.after && range.until.as_ref().is_none_or(|until| key < until)
+            key[0] == 1
+                && *key >= range.from
+                && *key > range.after
+                && range.until.as_ref().is_none_or(|until| key < until)
         };
         let rows = self.items.iter().filter(|((partition, key), _)| *partition == range.partition && fits(key));
         let mut items: Vec<Listed> =
