@@ -11,7 +11,7 @@ use super::operation::Operations;
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
-use crate::protocol::merkle::{FANOUT, Listed, leaf_range};
+use crate::protocol::merkle::{FANOUT, Listed, Tree, leaf_range};
 use crate::protocol::replica::{ItemKey, ItemPage, ItemRange, ReadError, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
 use crate::protocol::wire::{
@@ -138,6 +138,12 @@ impl Shard {
     #[must_use]
     pub fn in_sync_since(&self) -> Option<Instant> {
         self.exchanges.schedule.oldest_in_sync()
+    }
+
+    /// The hash tree of a partition; `None` while it is being built.
+    #[must_use]
+    pub fn tree(&self, partition: PartitionId) -> Option<&Tree> {
+        self.exchanges.trees.get(partition).filter(|tree| tree.is_ready())
     }
 
     /// Has everything that is stored compared with what should be, in the background and throttled.
