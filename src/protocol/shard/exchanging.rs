@@ -210,7 +210,7 @@ impl Shard {
             let Some(pair) = self.exchanges.schedule.begin(now.instant, reachable) else { break };
             self.begin_exchange(now, pair, storage);
         }
-        let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
+        let reachable = |peer: u16| !self.stopping && self.peers.is_up(PeerIndex::new(peer));
         let scheduled = self.exchanges.schedule.next_due(reachable);
         let running = self.exchanges.running.values().map(|running| running.pause_until.unwrap_or(running.deadline));
         let next = running.chain(scheduled).chain(self.exchanges.trees.build_at()).min();
