@@ -132,6 +132,11 @@ impl Oracle {
         at
     }
 
+    /// The item with a storage key.
+    pub(super) fn item_at(&self, key: &Bytes) -> Option<&Item> {
+        self.by_key.get(key).and_then(|at| self.items.get(*at))
+    }
+
     /// A node committed a record: every state that any replica ever holds passes here.
     pub(super) fn committed(
         &mut self,
