@@ -213,6 +213,7 @@ fn status_json(status: &NodeStatus) -> Json {
             "address": peer.address.to_string(),
             "connected": peer.connected,
             "error": peer.error,
+            "standing": peer.standing,
         })
     };
     json!({

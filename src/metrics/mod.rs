@@ -25,6 +25,8 @@ pub struct NodeNumbers {
     pub oldest_hint: Duration,
     /// How long ago everything on the node agreed with the other owners' copies; none while that is not known.
     pub in_sync_age: Option<Duration>,
+    /// What the members say of each other.
+    pub gossip: crate::protocol::membership::Counters,
     /// Requests under way.
     pub in_flight: u64,
     /// Turns run.
@@ -99,6 +101,13 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         ("quorate_versions_warned_total", "Items that reached 16 versions.", sum(|c| c.versions_warned)),
         ("quorate_vector_warned_total", "Items whose vector reached 64 entries.", sum(|c| c.vector_warned)),
         ("quorate_answers_ignored_total", "Late, duplicated or unasked answers.", sum(|c| c.answers_ignored)),
+        ("quorate_gossip_sent_total", "Gossip datagrams sent.", numbers.gossip.sent),
+        ("quorate_gossip_sent_bytes_total", "Their bytes.", numbers.gossip.sent_bytes),
+        ("quorate_gossip_garbage_total", "Gossip that made no sense.", numbers.gossip.garbage),
+        ("quorate_probes_total", "Members probed.", numbers.gossip.probes),
+        ("quorate_probes_failed_total", "Probes that nobody answered.", numbers.gossip.probes_failed),
+        ("quorate_suspicions_total", "Members suspected by this node.", numbers.gossip.suspicions),
+        ("quorate_refutations_total", "Accusations of this node that it refuted.", numbers.gossip.refutations),
         ("quorate_turns_total", "Turns of all shards.", numbers.turns),
         ("quorate_commits_total", "Turns that wrote something.", numbers.commits),
         ("quorate_sessions_total", "Sessions begun.", numbers.sessions),
@@ -120,6 +129,9 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
             "Age of the oldest hint, from when this process knew.",
             numbers.oldest_hint.as_secs(),
         ),
+        ("quorate_members_suspected", "Members that are suspected now.", numbers.gossip.suspected_now),
+        ("quorate_members_unreachable", "Members that do not answer.", numbers.gossip.unreachable_now),
+        ("quorate_health_score", "How slow this node finds itself, 0 to 8.", u64::from(numbers.gossip.health_now)),
         ("quorate_in_flight", "Requests under way.", numbers.in_flight),
         ("quorate_partitions", "Partitions that this node holds.", u64::from(status.partitions)),
         ("quorate_member", "1 when the node belongs to a cluster.", u64::from(status.cluster.is_some())),

@@ -11,6 +11,7 @@ fn numbers() -> NodeNumbers {
         address: ([127, 0, 0, 1], 1).into(),
         connected: true,
         error: None,
+        standing: "alive".to_owned(),
     };
     let status = NodeStatus {
         node: NodeId::new(1),
@@ -37,6 +38,7 @@ fn numbers() -> NodeNumbers {
         hint_bytes: 900,
         oldest_hint: Duration::from_secs(3),
         in_sync_age: Some(Duration::from_secs(12)),
+        gossip: crate::protocol::membership::Counters { suspicions: 2, ..Default::default() },
         in_flight: 1,
         turns: 2,
         commits: 1,

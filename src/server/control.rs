@@ -78,6 +78,14 @@ pub(crate) async fn accept_all(kit: ControlKit) {
 struct Desk(ControlKit);
 
 impl Handler for Desk {
+    fn on_datagram(&self, peer: &Peer, datagram: Bytes) {
+        if let (Some(gossip), Some(node)) = (self.0.shared.gossip(), peer.node())
+            && datagram != super::members::POKE
+        {
+            gossip.datagram(node, &datagram);
+        }
+    }
+
     fn on_frame(&self, peer: &Peer, lane: &LaneSender, frame: Frame) {
         let answer = self.answer(peer, &frame, lane);
         if let Some((kind, body)) = answer.unwrap_or_else(|failure| Some((Kind::Error, encode_control(&failure)))) {
@@ -115,6 +123,10 @@ impl Desk {
                 let order = |tell| Order::Create(Box::new(creation), tell);
                 self.order(lane, correlation, order, |state| Ok((Kind::Created, encode_control(&state?))));
                 Ok(None)
+            }
+            Some(Kind::Members) => {
+                let gossip = shared.gossip().ok_or_else(uninitialised)?;
+                Ok(Some((Kind::MembersReply, gossip.record())))
             }
             Some(Kind::Vouch) => {
                 let node = peer.node().ok_or_else(|| Failure::new(FailureCode::NotAllowed, "only nodes have disks"))?;
@@ -197,6 +209,9 @@ impl LinkOwner for ControlLink {
     }
 
     fn on_up(&self, hello: &Hello) {
+        if let Some(gossip) = self.kit.shared.gossip() {
+            gossip.link(self.node, true);
+        }
         for inbox in &self.kit.shared.inboxes {
             inbox.push(Input::Ports { peer: self.peer, ports: hello.shard_ports.clone() });
         }
@@ -211,7 +226,18 @@ impl LinkOwner for ControlLink {
         }
     }
 
+    fn on_datagram(&self, datagram: Bytes) {
+        if let Some(gossip) = self.kit.shared.gossip().filter(|_| datagram != super::members::POKE) {
+            gossip.datagram(self.node, &datagram);
+        }
+    }
+
     fn on_frame(&self, frame: Frame) {
+        if frame.kind() == Some(Kind::MembersReply)
+            && let Some(gossip) = self.kit.shared.gossip()
+        {
+            gossip.table(self.node, &frame.body);
+        }
         if frame.kind() == Some(Kind::Vouched)
             && let Ok(vouched) = decode_control::<Vouched>(&frame.body, "vouched")
         {
@@ -221,7 +247,10 @@ impl LinkOwner for ControlLink {
     }
 
     fn on_down(&self, reason: &str) {
-        tracing::info!(node = %self.node, reason, "member unreachable");
+        if let Some(gossip) = self.kit.shared.gossip() {
+            gossip.link(self.node, false);
+        }
+        tracing::info!(node = %self.node, reason, "no control link to a member");
     }
 }
 

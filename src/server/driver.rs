@@ -158,6 +158,9 @@ impl<'seat> Driver<'seat> {
                     self.shard.handle_peer(now, peer, up, &mut self.storage);
                 }
             }
+            Input::Reachable { peer, reachable } => {
+                self.shard.handle_standing(now, peer, reachable, &mut self.storage);
+            }
             Input::Ports { peer, ports } => self.links.open(peer, &ports),
             Input::Unverified(unverified) => self.shard.set_unverified(unverified),
             Input::Report(to) => {

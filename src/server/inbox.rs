@@ -49,6 +49,13 @@ pub(crate) enum Input {
         /// Up or down.
         up: bool,
     },
+    /// A peer answers, or does not, as the members see it together.
+    Reachable {
+        /// Which.
+        peer: PeerIndex,
+        /// It answers.
+        reachable: bool,
+    },
     /// A peer's shards listen on these ports.
     Ports {
         /// Whose.
@@ -137,6 +144,7 @@ fn bytes_of(input: &Input) -> usize {
     match input {
         Input::Request { frame, .. } | Input::Answer { frame, .. } => frame.body.len(),
         Input::Link { .. }
+        | Input::Reachable { .. }
         | Input::Ports { .. }
         | Input::Completed(_)
         | Input::Durable(_)

@@ -16,6 +16,9 @@ use crate::transport::{Peer, Policy};
 /// 1 MiB of unread bytes, so this bounds what strangers with a certificate can make a port hold.
 pub(crate) const SESSIONS_MAX: usize = 2_048;
 
+/// What is sent to find out whether a connection is alive; no gossip.
+pub(crate) const POKE: &[u8] = b"alive?";
+
 /// The sessions of one member, all of one process.
 #[derive(Debug)]
 struct Process {
@@ -101,7 +104,7 @@ impl Policy for RosterPolicy {
             return Ok(());
         }
         for connection in alive {
-            if let Err(error) = connection.send_datagram(Bytes::from_static(b"alive?")) {
+            if let Err(error) = connection.send_datagram(Bytes::from_static(POKE)) {
                 tracing::trace!(%error, "a data connection takes no datagrams; its keep-alive will tell");
             }
         }

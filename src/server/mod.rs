@@ -5,6 +5,7 @@
 //! | [`node`] | a node from its first port to its last flush |
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
+//! | `gossip` | the membership machine and its datagrams |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
 //!
@@ -17,6 +18,7 @@ pub mod dev;
 mod door;
 mod driver;
 mod entropy;
+mod gossip;
 pub mod http;
 mod inbox;
 mod links;

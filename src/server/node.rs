@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::{ControlKit, Order, Vouches, accept_all, link_members};
 use super::driver::{Ending, STOP_WITHIN};
+use super::gossip::Gossip;
 use super::inbox::Input;
 use super::members::RosterPolicy;
 use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
@@ -455,7 +456,10 @@ impl Control {
         let begun = self.begin_shards(&store, &view).await;
         self.store = Some(store);
         begun?;
+        let gossip = Gossip::new(&view, self.shared.generation, self.shared.clock);
+        self.shared.begin_gossip(gossip.clone());
         link_members(&self.kit, &view);
+        tokio::spawn(gossip.run(self.shared.clone()));
         if view.roster.members().len() == 1 && self.shared.verification() == Verification::Fresh {
             self.stand(Verification::Verified).map_err(|error| bad(error.to_string()))?;
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
+use super::gossip::{Gossip, name_of};
 use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
 use super::reach::Reach;
 use crate::config::ServerConfig;
@@ -67,6 +68,7 @@ pub(crate) struct NodeShared {
     view: RwLock<Option<Arc<View>>>,
     verification: Mutex<Verification>,
     links: Mutex<BTreeMap<NodeId, Link>>,
+    gossip: OnceLock<Gossip>,
 }
 
 impl NodeShared {
@@ -90,6 +92,7 @@ impl NodeShared {
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),
             links: Mutex::default(),
+            gossip: OnceLock::new(),
         }
     }
 
@@ -116,6 +119,18 @@ impl NodeShared {
 
     pub(crate) fn links(&self) -> MutexGuard<'_, BTreeMap<NodeId, Link>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The members begin to talk about each other. Only the first call counts.
+    pub(crate) fn begin_gossip(&self, gossip: Gossip) {
+        if self.gossip.set(gossip).is_err() {
+            tracing::debug!("the members talk about each other already");
+        }
+    }
+
+    /// What members say of each other, once this node is one.
+    pub(crate) fn gossip(&self) -> Option<&Gossip> {
+        self.gossip.get()
     }
 
     /// Where a shard listens.
@@ -214,6 +229,7 @@ impl NodeShared {
                 address: member.address,
                 connected,
                 error: error.filter(|_| !connected),
+                standing: self.gossip().and_then(|gossip| gossip.standing(member.id)).map_or("", name_of).to_owned(),
             }
         };
         others.map(status).collect()

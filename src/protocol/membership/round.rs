@@ -1,10 +1,10 @@
 //! What time brings: probes, rounds of gossip, verdicts, nacks, retries and comparisons.
 
+use super::Membership;
 use super::message::Kind;
 use super::probe::{Probe, Stage, below};
 use super::retry::jittered;
 use super::table::{Place, Standing};
-use super::Membership;
 use crate::protocol::types::Instant;
 
 /// Members passed over in one search for somebody to probe; the search goes on an interval later.

@@ -266,7 +266,25 @@ impl Shard {
 
     /// A peer's link came up or went down. What was asked of one that went down is unknown.
     pub fn handle_peer(&mut self, now: Now, peer: PeerIndex, up: bool, storage: &mut dyn Storage) {
+        let before = self.peers.is_up(peer);
         self.peers.set_up(peer, up);
+        // A link that breaks loses what was on it, also when nobody was to be asked over it.
+        if !up || self.peers.is_up(peer) != before {
+            self.peer_changed(now, peer, storage);
+        }
+    }
+
+    /// The members agree that a peer does not answer, or that it does again. Advice: who owns what stays as it is.
+    pub fn handle_standing(&mut self, now: Now, peer: PeerIndex, reachable: bool, storage: &mut dyn Storage) {
+        let before = self.peers.is_up(peer);
+        self.peers.set_reachable(peer, reachable);
+        if self.peers.is_up(peer) != before {
+            self.peer_changed(now, peer, storage);
+        }
+    }
+
+    fn peer_changed(&mut self, now: Now, peer: PeerIndex, storage: &mut dyn Storage) {
+        let up = self.peers.is_up(peer);
         self.handoff_peer(now, peer, up);
         self.exchange_peer(now, peer, up, storage);
         if up {

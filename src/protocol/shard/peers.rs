@@ -28,6 +28,8 @@ const SILENT_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, Default)]
 struct Pace {
     up: bool,
+    /// The members agree that it does not answer.
+    unreachable: bool,
     /// Moving average of round trips, nanoseconds.
     usual: u64,
     /// About the longest of a hundred round trips, nanoseconds.
@@ -54,8 +56,16 @@ impl Peers {
         }
     }
 
+    pub(super) fn set_reachable(&mut self, peer: PeerIndex, reachable: bool) {
+        if let Some(pace) = self.paces.get_mut(peer.as_index()) {
+            pace.unreachable = !reachable;
+            pace.owed_since = None;
+        }
+    }
+
+    /// Whether it may be asked: its link is up, and it is not known to be silent.
     pub(super) fn is_up(&self, peer: PeerIndex) -> bool {
-        self.paces.get(peer.as_index()).is_some_and(|pace| pace.up)
+        self.paces.get(peer.as_index()).is_some_and(|pace| pace.up && !pace.unreachable)
     }
 
     /// Something that will be answered was sent.
@@ -87,7 +97,7 @@ impl Peers {
     pub(super) fn reluctance(&self, peer: PeerIndex, now: Instant) -> u8 {
         match self.paces.get(peer.as_index()) {
             None => 2,
-            Some(pace) if !pace.up => 2,
+            Some(pace) if !pace.up || pace.unreachable => 2,
             Some(pace) => match pace.owed_since {
                 Some(since) if now.since(since) > PROBE_EVERY => 0,
                 Some(since) if now.since(since) > lagging_after(pace) => 1,

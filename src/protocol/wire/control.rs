@@ -108,6 +108,8 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Why not, when there is none: the last error.
     pub error: Option<String>,
+    /// What this node believes of it: `alive`, `suspect` or `unreachable`.
+    pub standing: String,
 }
 
 /// How a node sees itself.

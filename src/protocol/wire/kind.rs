@@ -49,6 +49,10 @@ kinds! {
     Vouch = 5,
     /// The disk, or none.
     Vouched = 6,
+    /// Asks a member what it believes of all members.
+    Members = 8,
+    /// What it does.
+    MembersReply = 9,
     /// Makes an uninitialised node a member of a new cluster.
     Create = 16,
     /// It is one now.
@@ -113,12 +117,13 @@ impl Kind {
         match self {
             Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
-            Self::Read | Self::Merge | Self::Hint | Self::Compare | Self::Keys | Self::Vouch => {
+            Self::Read | Self::Merge | Self::Hint | Self::Compare | Self::Keys | Self::Vouch | Self::Members => {
                 matches!(sender, Sender::Node)
             }
             Self::Error
             | Self::Pong
             | Self::Vouched
+            | Self::MembersReply
             | Self::Created
             | Self::StateReply
             | Self::StatusReply
@@ -142,6 +147,7 @@ impl Kind {
             Self::Error
                 | Self::Pong
                 | Self::Vouched
+                | Self::MembersReply
                 | Self::Created
                 | Self::StateReply
                 | Self::StatusReply

@@ -216,6 +216,7 @@ impl Door for FakeDoor {
 
     fn status(&self) -> NodeStatus {
         let peer = |number: u16, error: Option<&str>| PeerStatus {
+            standing: "alive".to_owned(),
             node: node(u128::from(number)),
             name: format!("n{number}"),
             address: SocketAddr::from(([127, 0, 0, 1], 7400 + number)),
