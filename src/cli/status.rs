@@ -168,6 +168,11 @@ fn troubles(rows: &[Row], out: &mut String) {
             let line = format!("{} does not reach {} ({}): {reason}", status.name, peer.name, peer.address);
             writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
         }
+        // Connected, and yet the members agree that it does not answer, or doubt it.
+        for peer in status.peers.iter().filter(|peer| peer.connected && !matches!(&*peer.standing, "" | "alive")) {
+            let line = format!("{} believes that {} ({}) is {}", status.name, peer.name, peer.address, peer.standing);
+            writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
+        }
         if status.cluster.is_none() {
             let name = &status.name;
             let hint = format!("{name} waits for a cluster: quorate cluster create {name}={} ..", row.address);

@@ -1,7 +1,7 @@
 //! Gossip: the membership machine on the control thread, its datagrams on the control links.
 //!
-//! A standing is advice. It reaches the shards as "do not ask this one now", and an operator as status and metrics; who is
-//! a member is the roster's, and what a node owns the layout's.
+//! A standing is advice. It reaches the shards as "do not ask this one now", and an operator as status and metrics; who
+//! is a member is the roster's, and what a node owns the layout's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

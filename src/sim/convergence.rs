@@ -1,10 +1,10 @@
 //! Checkers 3 and 8: once everything is mended, all owners become equal, and then it is quiet.
 //!
-//! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are what
-//! a rescan of the disk would make them; no hint that has not gone home; nobody who does not count toward R.
+//! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are
+//! what a rescan of the disk would make them; no hint that has not gone home; nobody who does not count toward R.
 //!
-//! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it is
-//! left out, with its hints and the trees that have it.
+//! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it
+//! is left out, with its hints and the trees that have it.
 
 use crate::protocol::merkle::Tree;
 use crate::protocol::replica::{ItemKey, ItemRange, KeyKind, open_copy};
@@ -64,7 +64,8 @@ impl World {
             let copies: Vec<_> = item.owners.iter().map(|owner| copy(item, *owner)).collect();
             let equal = copies.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
             let readable = copies.iter().flatten().all(|(_, copy)| copy.is_ok());
-            !(equal && readable) && !self.is_hopeless(item)
+            let good = equal && readable;
+            !good && !self.is_hopeless(item)
         };
         let item = self.oracle.items.iter().find(differs)?;
         let says = |owner: &u16| {

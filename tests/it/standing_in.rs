@@ -19,6 +19,16 @@ fn sum(cluster: &Cluster, nodes: &[usize], name: &str) -> f64 {
     nodes.iter().map(|node| number(&cluster.door(*node), name).expect("a number that each node has")).sum()
 }
 
+/// What n1 believes of n2 to n5.
+fn standings(cluster: &Cluster) -> [String; 4] {
+    let status = cluster.status(0);
+    let members = status["nodes"].as_array().cloned().unwrap_or_default();
+    ["n2", "n3", "n4", "n5"].map(|name| {
+        let member = members.iter().find(|member| member["name"] == name);
+        member.and_then(|member| member["standing"].as_str()).unwrap_or("unknown").to_owned()
+    })
+}
+
 fn write(door: &Door, keys: std::ops::Range<usize>, kept: &mut BTreeMap<String, String>) {
     for key in keys {
         let (key, value) = (format!("key {key}"), format!("value {key} by {}", door.address));
@@ -55,9 +65,19 @@ fn writes_go_on_without_two_of_five_and_every_copy_gets_home() {
     let hinted = honest.filter(|stored| stored["fallbacks"].as_u64() >= Some(1) && stored["primaries"] == 1);
     assert!(hinted.count() > 0, "hints do not count for a strict write, and are there: {refused:?}");
 
+    until("the members agree that two of them do not answer", || {
+        let found = standings(&cluster);
+        if found == ["alive", "alive", "unreachable", "unreachable"] { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    assert_eq!(sum(&cluster, &[0, 1, 2], "quorate_members_unreachable"), 6.0);
+
     cluster.start_node(3);
     cluster.start_node(4);
     cluster.all_connected();
+    until("a restart is newer than all that was said before", || {
+        let found = standings(&cluster);
+        if found == ["alive"; 4] { Ok(()) } else { Err(format!("{found:?}")) }
+    });
     until("all hints are at home", || {
         let pending = sum(&cluster, &[0, 1, 2, 3, 4], "quorate_hints_pending");
         if pending == 0.0 { Ok(()) } else { Err(format!("{pending} hints")) }

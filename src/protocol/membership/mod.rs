@@ -1,7 +1,7 @@
 //! SWIM with Lifeguard (Dynamo 4.8.3 names the need): which members answer.
 //!
 //! Das, Gupta and Motivala, "SWIM", DSN 2002; Dadgar, Phillips and Currey, "Lifeguard", DSN 2018; figures and formulas
-//! as HashiCorp's memberlist has them. Every interval a member, the next of a shuffled round, is pinged; who does not
+//! as `HashiCorp`'s memberlist has them. Every interval a member, the next of a shuffled round, is pinged; who does not
 //! answer is pinged through three helpers; who does not answer them either is suspected, which is told to all, and
 //! who does not refute in time is unreachable. News rides on the pings and on rounds of gossip.
 //!

@@ -106,7 +106,8 @@ impl Relays {
 
     /// Takes one whose target has not answered in time. Those that were answered fall out of the queue here.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Relay> {
-        while let Some((_, sequence)) = self.due.pop_front_if(|(due, _)| *due <= now) {
+        while self.due.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, sequence)) = self.due.pop_front() else { break };
             if let Some(relay) = self.open.remove(&sequence) {
                 return Some(relay);
             }

@@ -13,8 +13,8 @@ const SKIPS_MAX: usize = 32;
 /// Draws in a search for one random member. In a cluster of three with one dead member all of them fail once in 10^4.
 const DRAWS_MAX: usize = 16;
 
-/// Pings to unreachable members in one gossip interval, and accusations sent back between two rounds of gossip: what stays of
-/// the traffic when half of a large cluster is gone.
+/// Pings to unreachable members in one gossip interval, and accusations sent back between two rounds of gossip: what
+/// stays of the traffic when half of a large cluster is gone.
 const RETRIES_MAX: usize = 2;
 const REMINDERS_MAX: u32 = 8;
 
@@ -46,7 +46,7 @@ impl Membership {
         self.retry(now);
         if self.compare_at <= now {
             self.compare_at = now.after(jittered(self.config.compare_interval, &mut self.rng));
-            if let Some(to) = self.draw(|machine, place| machine.is_near(place)) {
+            if let Some(to) = self.draw(Self::is_near) {
                 self.send(to, Kind::Compare, 0);
             }
         }

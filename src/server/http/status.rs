@@ -53,6 +53,8 @@ struct MemberJson {
     connected: bool,
     /// Why not.
     error: Option<String>,
+    /// What the answering node believes of it: `alive`, `suspect` or `unreachable`; empty while nothing is known.
+    standing: String,
 }
 
 impl StatusJson {
@@ -99,5 +101,9 @@ fn member_of(member: &Member, status: &NodeStatus, view: Option<&View>) -> Membe
         primaries: first,
         connected: member.id == status.node || peer.is_some_and(|peer| peer.connected),
         error: peer.and_then(|peer| peer.error.clone()),
+        standing: match member.id == status.node {
+            true => "alive".to_owned(),
+            false => peer.map(|peer| peer.standing.clone()).unwrap_or_default(),
+        },
     }
 }
