@@ -26,7 +26,7 @@ const fn on(checker: Checker, because: &'static str) -> Capability {
 pub const CAPABILITIES: [Capability; 10] = [
     on(Checker::AckedWrites, "by strict reads during the load and after it, and by looking into the stores"),
     on(Checker::Siblings, "of every committed state and every answer"),
-    on(Checker::Convergence, "of all owners' stored records, and hints at home, within a minute of the last fault"),
+    on(Checker::Convergence, "of records, hash trees, hints and standing; not of what rotted with two of its owners"),
     Capability {
         checker: Checker::Deletes,
         on: false,

@@ -22,6 +22,7 @@
 //! the real ones are tested in `tests/it`.
 
 pub mod capabilities;
+mod convergence;
 mod crowd;
 mod disk;
 mod draw;

@@ -132,6 +132,11 @@ impl Oracle {
         at
     }
 
+    /// The item with a storage key.
+    pub(super) fn item_at(&self, key: &Bytes) -> Option<&Item> {
+        self.by_key.get(key).and_then(|at| self.items.get(*at))
+    }
+
     /// A node committed a record: every state that any replica ever holds passes here.
     pub(super) fn committed(
         &mut self,
@@ -242,8 +247,8 @@ impl Oracle {
         item.dominated(&context.vector, &held).map_err(|text| siblings(&format!("{who} was shown {text}")))
     }
 
-    /// The acknowledged write that a set of copies does not know. One is promised to survive the loss of any W - 1 of the
-    /// disks that acknowledged it.
+    /// The acknowledged write that a set of copies does not know. One is promised to survive the loss of any W - 1 of
+    /// the disks that acknowledged it.
     pub(super) fn lost(
         &self,
         at: usize,

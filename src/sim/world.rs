@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Event;
@@ -22,9 +21,9 @@ use super::network::Network;
 use super::node::{Input, Node, SeatId};
 use super::options::Options;
 use super::oracle::Oracle;
-use crate::protocol::replica::{ItemKey, open_copy};
+use crate::protocol::replica::open_copy;
 use crate::protocol::ring::{Layout, Member, Parameters, Roster};
-use crate::protocol::shard::{Shard, View};
+use crate::protocol::shard::View;
 use crate::protocol::types::{ClusterId, NodeId};
 use crate::protocol::version::{ConflictPolicy, TokenKey, TokenKeys, VersionVector};
 use crate::protocol::wire::{Creation, TableRecord};
@@ -36,15 +35,13 @@ const LOG_LINES_MAX: usize = 60;
 const LOAD_NS_MAX: u64 = 300_000 * MS;
 /// From here on nothing may be on its way: the longest budget, its relays, and the slowest frame.
 const SETTLE_NS: u64 = 10_000 * MS;
-/// Within so long after that every hint is home: longer than the longest back-off.
-const HINTS_NS_MAX: u64 = 60_000 * MS;
+/// Within so long after that all owners are equal: a few rounds of the longest back-off, and the throttled search for
+/// rot.
+pub(super) const CONVERGENCE_NS_MAX: u64 = 90_000 * MS;
 /// For so long nothing may be sent, once everything is settled.
 const QUIET_NS: u64 = 1_000 * MS;
 /// Nodes through which each item is read at the end.
 const AUDITS_PER_ITEM: usize = 2;
-/// Bytes between nodes for each request and each copy, on average: an item with five values of the bulk lane. Generous,
-/// for what it must find is a loop between two nodes, and that passes any bound.
-const BYTES_PER_REQUEST_MAX: u64 = 400_000;
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +121,8 @@ pub(super) struct World {
     pub(super) turns: Draw,
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
-    frames_when_settled: u64,
+    /// The counts when everybody had become equal.
+    pub(super) settled: Tally,
     healing_until: u64,
 }
 
@@ -158,7 +156,7 @@ impl World {
             turns: Draw::new(seed, "turns"),
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
-            frames_when_settled: 0,
+            settled: Tally::default(),
             healing_until: 0,
             options,
         }
@@ -290,18 +288,15 @@ impl World {
                     self.phase = Phase::Heal;
                     self.heal();
                     let budget = self.options.load.budget_ms_max * u64::from(self.options.load.attempts_max);
-                    self.healing_until = self.now + SETTLE_NS + budget * MS + HINTS_NS_MAX;
+                    self.healing_until = self.now + SETTLE_NS + budget * MS + CONVERGENCE_NS_MAX;
                     SETTLE_NS + budget * MS
                 }
             }
-            Phase::Heal if (self.hints_left() > 0 || self.differing().is_some()) && self.healing_until > self.now => {
-                100 * MS
-            }
+            Phase::Heal if self.healing_until > self.now && self.difference().is_some() => 100 * MS,
             Phase::Heal => {
-                self.check_hints();
                 self.check_convergence();
                 self.phase = Phase::Quiet;
-                self.frames_when_settled = self.tally.frames;
+                self.settled = self.tally;
                 QUIET_NS
             }
             Phase::Quiet => {
@@ -344,108 +339,6 @@ impl World {
         }
     }
 
-    fn hints_left(&self) -> usize {
-        self.nodes.iter().map(|node| self.homeless_hints(node)).sum()
-    }
-
-    /// Hints that could get home. One whose home node's own copy is rotten is not joined to it, and waits.
-    fn homeless_hints(&self, node: &Node) -> usize {
-        let welcome = |(key, _): &(&Bytes, &Bytes)| {
-            let parts = ItemKey::from_hint_bytes((*key).clone()).and_then(|key| key.hint_parts());
-            let Some((home, partition, item)) = parts else { return true };
-            let home = node.view.peer_of(home).map(|peer| &self.nodes[peer.as_index()]);
-            let held = home.and_then(|home| home.disk.held(partition, item.as_bytes()));
-            let Some((_, address)) = item.parts() else { return true };
-            held.is_none_or(|record| open_copy(&address, record).is_ok())
-        };
-        node.disk.stored_hints().filter(welcome).count()
-    }
-
-    /// An item whose owners do not all hold the same. One that is rotten with several owners, or has one owner only,
-    /// cannot be restored by anybody.
-    fn differing(&self) -> Option<(usize, Vec<u16>)> {
-        let differs = |(at, item): (usize, &super::oracle::Item)| {
-            let held = |owner: &u16| {
-                let record = self.nodes[usize::from(*owner)].disk.held(item.partition, item.key.as_bytes());
-                record.map(|record| (record, open_copy(&item.address, record).is_ok()))
-            };
-            let copies: Vec<_> = item.owners.iter().map(held).collect();
-            let rotten = copies.iter().flatten().filter(|(_, readable)| !readable).count();
-            let equal = copies.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
-            let hopeless = rotten > 1 || item.owners.len() == 1;
-            (!equal && !hopeless).then(|| (at, item.owners.clone()))
-        };
-        self.oracle.items.iter().enumerate().find_map(differs)
-    }
-
-    /// Checker 3: once everything is mended, all owners of an item hold the same.
-    fn check_convergence(&mut self) {
-        let Some((at, owners)) = self.differing() else { return };
-        let item = &self.oracle.items[at];
-        let copy = |owner: &u16| {
-            let record = self.nodes[usize::from(*owner)].disk.held(item.partition, item.key.as_bytes());
-            let what = record.map(|record| match open_copy(&item.address, record) {
-                Ok(copy) => format!("{:?}", copy.context()),
-                Err(error) => error.to_string(),
-            });
-            format!("n{}: {}", owner + 1, what.unwrap_or_else(|| "nothing".to_owned()))
-        };
-        let copies: Vec<String> = owners.iter().map(copy).collect();
-        let text = format!(
-            "{:?} in {} differs between its owners {} s after everything was mended: {}",
-            item.address,
-            item.partition,
-            HINTS_NS_MAX / 1_000_000_000,
-            copies.join("; ")
-        );
-        self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
-    }
-
-    /// Checker 3, hints: once everybody can be reached, every hint gets home.
-    fn check_hints(&mut self) {
-        let kept = |(node, number): (&Node, usize)| (self.homeless_hints(node) > 0).then_some(number);
-        let Some(number) = self.nodes.iter().zip(1..).find_map(kept) else { return };
-        let text = format!(
-            "n{number} still keeps {} hints {} s after everything was mended",
-            self.homeless_hints(&self.nodes[number - 1]),
-            HINTS_NS_MAX / 1_000_000_000
-        );
-        self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
-    }
-
-    fn hints_stored(&self) -> usize {
-        self.nodes.iter().map(|node| node.disk.stored_hints().count()).sum()
-    }
-
-    /// Frames of a quiet second: each pair of owners is compared every ten seconds, with two frames from either side.
-    fn chatter_max(&self) -> u64 {
-        let n = u64::from(self.options.n);
-        let pairs = u64::from(self.options.partitions) * n * (n - 1);
-        20 + pairs
-    }
-
-    /// Checker 8: when nobody asks, nothing is under way and nothing is sent.
-    fn check_quiet(&mut self) {
-        let sent = self.tally.frames - self.frames_when_settled;
-        let busy = self.nodes.iter().zip(1..).find_map(|(node, number)| {
-            let under_way: usize = node.seats.iter().filter_map(|seat| seat.shard.as_ref()).map(Shard::in_flight).sum();
-            (under_way > 0).then_some((number, under_way))
-        });
-        let requests = self.crowd.begun.max(1);
-        let text = match busy {
-            Some((number, count)) => format!("n{number} still has {count} requests under way long after the last one"),
-            // A home node whose own copy is rotten is asked again and again.
-            None if sent > self.chatter_max() && self.hints_stored() == 0 => {
-                format!("{sent} frames were sent in a second though nobody asked for anything")
-            }
-            None if self.tally.bytes / requests > BYTES_PER_REQUEST_MAX * u64::from(self.options.n) => {
-                format!("{} bytes were sent between nodes for {requests} requests", self.tally.bytes)
-            }
-            None => return,
-        };
-        self.finding.get_or_insert(Finding::new(Checker::Termination, text));
-    }
-
     fn plan_audits(&mut self) {
         for item in 0..self.oracle.items.len() {
             let mut node = self.crowd.draw.below(u64::from(self.options.nodes));
@@ -476,8 +369,8 @@ impl World {
             let damaged = |node: u16| self.nodes[usize::from(node)].damaged;
             if let Some((write, dot)) = self.oracle.lost(at, &together, usize::from(self.options.w), &damaged) {
                 let text = format!(
-                    "acknowledged write {write} (dot {dot}) of {:?} is on no owner any more, and nothing replaced it; the \
-                     owners are {:?} (counted from 0), the nodes that confirmed it {:?}, those that lost something {:?}",
+                    "acknowledged write {write} (dot {dot}) of {:?} is on no owner any more, and nothing replaced it; \
+                     owners (counted from 0) {:?}, confirmed by {:?}, lost something {:?}",
                     item.address,
                     item.owners,
                     self.oracle.writes.get(&write).and_then(|write| write.acked.as_ref()).map(|(_, copies)| copies),

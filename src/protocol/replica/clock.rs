@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::ReadError;
 use crate::protocol::types::ActorId;
@@ -64,6 +65,36 @@ impl Seen {
         }
         true
     }
+
+    /// Whether every dot of the other one is here too.
+    fn descends(&self, other: &Self) -> bool {
+        let whole = |first: u64, last: u64| {
+            last <= self.base
+                || self.runs.range(..=first.max(self.base + 1)).next_back().is_some_and(|(_, end)| last <= *end)
+        };
+        (other.base == 0 || whole(1, other.base)) && other.runs.iter().all(|(first, last)| whole(*first, *last))
+    }
+
+    /// Adds every dot of the other one: both lists of runs are walked once, and runs that touch become one.
+    fn join(&mut self, other: &Self) {
+        self.base = self.base.max(other.base);
+        let mut all: Vec<(u64, u64)> =
+            self.runs.iter().chain(&other.runs).map(|(first, last)| (*first, *last)).collect();
+        all.sort_unstable();
+        self.runs.clear();
+        let mut open: Option<(u64, u64)> = None;
+        for (first, last) in all {
+            if first <= self.base.saturating_add(1) {
+                self.base = self.base.max(last);
+                continue;
+            }
+            match &mut open {
+                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+                _ => self.runs.extend(open.replace((first, last))),
+            }
+        }
+        self.runs.extend(open);
+    }
 }
 
 impl PartitionClock {
@@ -76,6 +107,32 @@ impl PartitionClock {
     /// Notes a dot; false when it was known.
     pub fn add(&mut self, dot: Dot) -> bool {
         dot.counter() > 0 && self.actors.entry(dot.actor()).or_default().add(dot.counter())
+    }
+
+    /// Whether every dot that the other clock covers is covered here too.
+    #[must_use]
+    pub fn descends(&self, other: &Self) -> bool {
+        other.actors.iter().all(|(actor, theirs)| self.actors.get(actor).is_some_and(|ours| ours.descends(theirs)))
+    }
+
+    /// Covers what the other clock covers. Only for one whose replica's items were all compared with this replica's, or
+    /// given to it, after the clock was read: otherwise a write that was never seen would be taken for an old one.
+    /// Returns whether anything changed.
+    pub fn join(&mut self, other: &Self) -> bool {
+        if self.descends(other) {
+            return false;
+        }
+        for (actor, theirs) in &other.actors {
+            self.actors.entry(*actor).or_default().join(theirs);
+        }
+        true
+    }
+
+    /// A name for what the clock covers: equal for equal clocks, and different for different ones but for one chance in
+    /// 2^64.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        xxh3_64(&self.to_record(0))
     }
 
     /// How many dots are missing below the highest known of each actor: the gaps.
@@ -125,10 +182,13 @@ impl PartitionClock {
         for _ in 0..rest.try_get_u32().ok()? {
             let actor = ActorId::new(rest.try_get_u64().ok()?);
             let mut seen = Seen { base: rest.try_get_u64().ok()?, runs: BTreeMap::new() };
+            let mut top = seen.base;
             for _ in 0..rest.try_get_u32().ok()? {
                 let (first, last) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
-                (first <= last && first > seen.base).then_some(())?;
+                // Runs that touched would be one: equal clocks have equal records.
+                (first <= last && first > top.checked_add(1)?).then_some(())?;
                 seen.runs.insert(first, last);
+                top = last;
             }
             clock.actors.insert(actor, seen);
         }

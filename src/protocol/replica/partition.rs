@@ -29,6 +29,8 @@ pub struct Partition {
     actor: Option<Actor>,
     pending: ChangeSet,
     clock_written_at: u64,
+    /// The clock changed by something that is not in the log.
+    clock_unlogged: bool,
 }
 
 impl Partition {
@@ -47,14 +49,16 @@ impl Partition {
                 }
             }
         }
-        Ok(Self { id, clock, log, actor: None, pending: ChangeSet::default(), clock_written_at: complete_to })
+        let pending = ChangeSet::default();
+        Ok(Self { id, clock, log, actor: None, pending, clock_written_at: complete_to, clock_unlogged: false })
     }
 
     /// The state of a node that stands in for the partition's owners: it mints, and has neither clock nor log.
     #[must_use]
     pub fn standing_in(id: PartitionId) -> Self {
         let (clock, log) = (PartitionClock::default(), ChangeLog::default());
-        Self { id, clock, log, actor: None, pending: ChangeSet::default(), clock_written_at: 0 }
+        let pending = ChangeSet::default();
+        Self { id, clock, log, actor: None, pending, clock_written_at: 0, clock_unlogged: false }
     }
 
     /// The clock.
@@ -67,6 +71,21 @@ impl Partition {
     /// lost.
     pub fn rotate_actor(&mut self) {
         self.actor = None;
+    }
+
+    /// Covers what another owner's clock covered before an exchange with it that was completed. Returns whether anything
+    /// changed, and is to be sealed.
+    pub fn join_clock(&mut self, theirs: &PartitionClock) -> bool {
+        let changed = self.clock.join(theirs);
+        self.clock_unlogged |= changed;
+        changed
+    }
+
+    /// Forgets what is covered: a record was lost, and nobody knows which dots were in it. To cover less is always safe;
+    /// the next completed exchanges bring back what the other owners cover.
+    pub fn forget_clock(&mut self) {
+        self.clock = PartitionClock::default();
+        self.clock_unlogged = true;
     }
 
     /// Mints the next dot for an item. `fresh` draws an actor: at the first coordinated write of the process, and when
@@ -110,12 +129,14 @@ impl Partition {
 
     /// Writes what this turn changed into its batch: a log entry, now and then the clock, and old entries' ends.
     pub fn seal(&mut self, wall: WallTime, batch: &mut Batch) {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && !self.clock_unlogged {
             return;
         }
-        let set = std::mem::take(&mut self.pending);
-        let (key, record) = self.log.append(&set, wall);
-        self.put(batch, key, Some(record));
+        if !self.pending.is_empty() {
+            let set = std::mem::take(&mut self.pending);
+            let (key, record) = self.log.append(&set, wall);
+            self.put(batch, key, Some(record));
+        }
         let mut trimmed_to = 0;
         for _ in 0..TRIM_PER_TURN {
             let Some((sequence, key)) = self.log.trim(wall) else { break };
@@ -124,7 +145,8 @@ impl Partition {
         }
         let last = self.log.last();
         // The clock must never need an entry that is gone.
-        if last >= self.clock_written_at + CLOCK_EVERY || trimmed_to > self.clock_written_at {
+        let due = last >= self.clock_written_at + CLOCK_EVERY || trimmed_to > self.clock_written_at;
+        if due || std::mem::take(&mut self.clock_unlogged) {
             self.clock_written_at = last;
             self.put(batch, Bytes::from_static(&[KeyKind::Clock as u8]), Some(self.clock.to_record(last)));
         }

@@ -53,6 +53,18 @@ impl Disk {
     }
 }
 
+fn dots() -> impl Strategy<Value = BTreeSet<(u64, u64)>> {
+    prop::collection::btree_set((0_u64..3, prop_oneof![1_u64..12, 1_u64..30]), 0..60)
+}
+
+fn clock_of(dots: &BTreeSet<(u64, u64)>) -> PartitionClock {
+    let mut clock = PartitionClock::default();
+    for (actor, counter) in dots {
+        clock.add(dot(*actor, *counter));
+    }
+    clock
+}
+
 proptest! {
     #[test]
     fn clock_agrees_with_a_set(dots in prop::collection::vec((0_u64..3, 1_u64..30), 0..80)) {
@@ -67,6 +79,26 @@ proptest! {
         let tops = (0..3).map(|actor| (1..31).rev().find(|n| model.contains(&dot(actor, *n))).unwrap_or(0));
         prop_assert_eq!(clock.missing(), tops.sum::<u64>() - model.len() as u64);
         prop_assert_eq!(PartitionClock::from_record(&clock.to_record(9)), Ok((clock, 9)));
+    }
+
+    #[test]
+    fn joined_clock_covers_what_either_covered(a in dots(), b in dots(), c in dots()) {
+        let [a, b, c] = [a, b, c].map(|dots| (clock_of(&dots), dots));
+        let joined = |a: &PartitionClock, b: &PartitionClock| {
+            let mut out = a.clone();
+            let changed = out.join(b);
+            assert_eq!(changed, out != *a);
+            out
+        };
+        let both = joined(&a.0, &b.0);
+        // The same runs as when the dots come one by one: equal clocks are equal byte for byte.
+        prop_assert_eq!(&both, &clock_of(&a.1.union(&b.1).copied().collect()));
+        prop_assert_eq!(&both, &joined(&b.0, &a.0));
+        prop_assert_eq!(joined(&both, &c.0), joined(&a.0, &joined(&b.0, &c.0)));
+        prop_assert_eq!(a.0.descends(&b.0), a.1.is_superset(&b.1));
+        prop_assert_eq!(a.0.fingerprint() == b.0.fingerprint(), a.0 == b.0);
+        prop_assert!(both.descends(&a.0) && both.descends(&b.0));
+        prop_assert_eq!(PartitionClock::from_record(&both.to_record(3)), Ok((both, 3)));
     }
 
     #[test]
@@ -98,6 +130,52 @@ proptest! {
         let again = Partition::load(PartitionId::new(0), &disk.image).unwrap();
         prop_assert_eq!(again.clock(), partition.clock());
     }
+}
+
+#[test]
+fn clocks_at_the_end_of_numbers_join_without_overflow() {
+    let mut low = PartitionClock::default();
+    let mut high = PartitionClock::default();
+    low.add(dot(1, 1));
+    for counter in [u64::MAX - 3, u64::MAX - 1, u64::MAX] {
+        high.add(dot(1, counter));
+    }
+    assert!(low.join(&high) && low.descends(&high) && !high.descends(&low));
+    assert!(high.join(&low) && high == low);
+    let touching = {
+        let mut record = low.to_record(1).to_vec();
+        // The first run is made to begin right above the base.
+        let at = 1 + 8 + 4 + 8 + 8 + 4;
+        record[at..at + 8].copy_from_slice(&2_u64.to_be_bytes());
+        record
+    };
+    assert!(PartitionClock::from_record(&touching).is_err(), "equal clocks have equal records");
+}
+
+#[test]
+fn joined_and_forgotten_clocks_survive_a_restart() {
+    let mut disk = Disk::default();
+    let mut partition = Partition::load(PartitionId::new(0), &disk.image).unwrap();
+    let mut item = Siblings::default();
+    item.put(&Context::default(), version(dot(1, 1), 1), ConflictPolicy::default());
+    let mut seal = |partition: &mut Partition| {
+        let mut batch = Batch::default();
+        partition.seal(WallTime::from_millis(1), &mut batch);
+        disk.commit(&batch);
+        let again = Partition::load(PartitionId::new(0), &disk.image).unwrap();
+        assert_eq!(again.clock(), partition.clock());
+        batch.mutations.len()
+    };
+    partition.record(&key("k"), &item);
+    assert_eq!(seal(&mut partition), 1, "a log entry");
+    let theirs = clock_of(&[(2, 1), (2, 2), (2, 5)].into());
+    assert!(partition.join_clock(&theirs) && !partition.join_clock(&theirs));
+    assert_eq!(seal(&mut partition), 1, "the clock, though nothing was stored");
+    assert!(partition.clock().covers(dot(2, 5)) && partition.clock().covers(dot(1, 1)));
+    partition.forget_clock();
+    assert_eq!(seal(&mut partition), 1);
+    assert_eq!(*partition.clock(), PartitionClock::default());
+    assert_eq!(seal(&mut partition), 0, "nothing changed any more");
 }
 
 #[test]

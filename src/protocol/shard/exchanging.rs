@@ -11,7 +11,7 @@ use super::operation::Operations;
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
-use crate::protocol::merkle::{FANOUT, Listed, leaf_range};
+use crate::protocol::merkle::{FANOUT, Listed, Tree, leaf_range};
 use crate::protocol::replica::{ItemKey, ItemPage, ItemRange, ReadError, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
 use crate::protocol::wire::{
@@ -140,6 +140,12 @@ impl Shard {
         self.exchanges.schedule.oldest_in_sync()
     }
 
+    /// The hash tree of a partition; `None` while it is being built.
+    #[must_use]
+    pub fn tree(&self, partition: PartitionId) -> Option<&Tree> {
+        self.exchanges.trees.get(partition).filter(|tree| tree.is_ready())
+    }
+
     /// Has everything that is stored compared with what should be, in the background and throttled.
     pub fn verify(&mut self, now: Now) {
         self.exchanges.trees.verify_all(now.instant);
@@ -204,7 +210,7 @@ impl Shard {
             let Some(pair) = self.exchanges.schedule.begin(now.instant, reachable) else { break };
             self.begin_exchange(now, pair, storage);
         }
-        let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
+        let reachable = |peer: u16| !self.stopping && self.peers.is_up(PeerIndex::new(peer));
         let scheduled = self.exchanges.schedule.next_due(reachable);
         let running = self.exchanges.running.values().map(|running| running.pause_until.unwrap_or(running.deadline));
         let next = running.chain(scheduled).chain(self.exchanges.trees.build_at()).min();

@@ -194,8 +194,8 @@ impl Shard {
     }
 
     fn disk_nearly_full() -> Failure {
-        let text = "this node's disk is nearly full: it takes deletes and reads, but no new values; free space on it, or \
-                    write through another node";
+        let text = "this node's disk is nearly full: it takes deletes and reads, but no new values; free space on it, \
+                    or                     write through another node";
         Failure::new(FailureCode::Overloaded, text)
     }
 

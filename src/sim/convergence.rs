@@ -1,0 +1,159 @@
+//! Checkers 3 and 8: once everything is mended, all owners become equal, and then it is quiet.
+//!
+//! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are what
+//! a rescan of the disk would make them; no hint that has not gone home; nobody who does not count toward R.
+//!
+//! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it is
+//! left out, with its hints and the trees that have it.
+
+use crate::protocol::merkle::Tree;
+use crate::protocol::replica::{ItemKey, ItemRange, KeyKind, open_copy};
+use crate::protocol::shard::Shard;
+use crate::protocol::types::PartitionId;
+
+use super::finding::{Checker, Finding};
+use super::oracle::Item;
+use super::world::{CONVERGENCE_NS_MAX, World};
+
+/// Bytes between nodes for each request and each copy, on average: an item with five values of the bulk lane. Generous,
+/// for what it must find is a loop between two nodes, and that passes any bound.
+const BYTES_PER_REQUEST_MAX: u64 = 400_000;
+/// Comparisons of one pair of owners in a quiet second at most: they are due every ten seconds, from either side.
+const COMPARISONS_MAX: u64 = 1;
+/// Frames of one comparison of what is equal: a question and an answer.
+const FRAMES_PER_COMPARISON: u64 = 2;
+/// Bytes of one: headers, 64 sums, and the hash of a clock.
+const BYTES_PER_COMPARISON: u64 = 700;
+/// What else may be sent in a quiet second: the last of something that went on until then.
+const FRAMES_FREE: u64 = 20;
+
+impl World {
+    /// Checker 3: what is not equal yet, in words.
+    pub(super) fn difference(&self) -> Option<String> {
+        self.kept_hints().or_else(|| self.differing_item()).or_else(|| self.doubted()).or_else(|| self.differing_tree())
+    }
+
+    /// Checker 3: once everything is mended, all owners become equal.
+    pub(super) fn check_convergence(&mut self) {
+        let Some(what) = self.difference() else { return };
+        let text = format!("{} s after everything was mended {what}", CONVERGENCE_NS_MAX / 1_000_000_000);
+        self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
+    }
+
+    /// Every hint gets home.
+    fn kept_hints(&self) -> Option<String> {
+        let homeless = |number: usize| {
+            let welcome = |key: &bytes::Bytes| {
+                let parts = ItemKey::from_hint_bytes(key.clone()).and_then(|key| key.hint_parts());
+                let item = parts.and_then(|(_, _, key)| self.oracle.item_at(key.as_bytes()));
+                item.is_none_or(|item| !self.is_hopeless(item))
+            };
+            self.nodes[number].disk.stored_hints().filter(|(key, _)| welcome(key)).count()
+        };
+        let number = (0..self.nodes.len()).find(|number| homeless(*number) > 0)?;
+        Some(format!("n{} still keeps {} hints", number + 1, homeless(number)))
+    }
+
+    /// All owners of an item hold the same.
+    fn differing_item(&self) -> Option<String> {
+        let copy = |item: &Item, owner: u16| {
+            let record = self.nodes[usize::from(owner)].disk.held(item.partition, item.key.as_bytes());
+            record.map(|record| (record.clone(), open_copy(&item.address, record)))
+        };
+        let differs = |item: &&Item| {
+            let copies: Vec<_> = item.owners.iter().map(|owner| copy(item, *owner)).collect();
+            let equal = copies.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
+            let readable = copies.iter().flatten().all(|(_, copy)| copy.is_ok());
+            !(equal && readable) && !self.is_hopeless(item)
+        };
+        let item = self.oracle.items.iter().find(differs)?;
+        let says = |owner: &u16| {
+            let what = copy(item, *owner).map(|(_, copy)| match copy {
+                Ok(copy) => format!("{:?}", copy.context()),
+                Err(error) => error.to_string(),
+            });
+            format!("n{}: {}", owner + 1, what.unwrap_or_else(|| "nothing".to_owned()))
+        };
+        let copies: Vec<String> = item.owners.iter().map(says).collect();
+        Some(format!("{:?} in {} differs between its owners: {}", item.address, item.partition, copies.join("; ")))
+    }
+
+    /// Whoever may have lost something has been compared with all others by now.
+    fn doubted(&self) -> Option<String> {
+        let alone = self.options.n == 1;
+        let number = self.nodes.iter().position(|node| node.unverified && !alone)?;
+        Some(format!("n{} still does not count toward R", number + 1))
+    }
+
+    /// The trees of all owners are equal, and what a rescan would make them.
+    fn differing_tree(&self) -> Option<String> {
+        let hopeless: Vec<PartitionId> =
+            self.oracle.items.iter().filter(|item| self.is_hopeless(item)).map(|item| item.partition).collect();
+        for (node, number) in self.nodes.iter().zip(1..) {
+            for partition in node.view.layout.owned_by(node.view.me) {
+                let seat = partition.as_index() % node.seats.len();
+                let shard = node.seats.get(seat).and_then(|seat| seat.shard.as_ref());
+                let Some(kept) = shard.and_then(|shard| shard.tree(partition)) else {
+                    return Some(format!("n{number} has no hash tree of {partition}"));
+                };
+                if *kept != self.rescan(number - 1, partition) && !hopeless.contains(&partition) {
+                    return Some(format!("the hash tree of {partition} on n{number} is not that of what is stored"));
+                }
+            }
+        }
+        None
+    }
+
+    /// The tree of what is on a disk.
+    fn rescan(&self, number: usize, partition: PartitionId) -> Tree {
+        let node = &self.nodes[number];
+        let mut tree = Tree::new();
+        let first = bytes::Bytes::from_static(&[KeyKind::Item as u8]);
+        let after = bytes::Bytes::new();
+        let range = ItemRange { partition, from: first, after, until: None, limit: usize::MAX };
+        let page = node.disk.items(None, &range);
+        tree.begin_page([]);
+        tree.finish_page(page.items, false, node.view.layout.partition_bits());
+        tree
+    }
+
+    /// Nobody can restore it.
+    fn is_hopeless(&self, item: &Item) -> bool {
+        let rotten = |owner: &&u16| {
+            let record = self.nodes[usize::from(**owner)].disk.held(item.partition, item.key.as_bytes());
+            record.is_some_and(|record| open_copy(&item.address, record).is_err())
+        };
+        let rotten = item.owners.iter().filter(rotten).count();
+        rotten > 1 || (rotten == 1 && item.owners.len() == 1)
+    }
+
+    /// Checker 8: when nobody asks and all are equal, nothing is under way, and owners say little more than that.
+    pub(super) fn check_quiet(&mut self) {
+        let (frames, bytes) = (self.tally.frames - self.settled.frames, self.tally.bytes - self.settled.bytes);
+        let busy = self.nodes.iter().zip(1..).find_map(|(node, number)| {
+            let under_way: usize = node.seats.iter().filter_map(|seat| seat.shard.as_ref()).map(Shard::in_flight).sum();
+            (under_way > 0).then_some((number, under_way))
+        });
+        let n = u64::from(self.options.n);
+        let comparisons = u64::from(self.options.partitions) * n * (n - 1) * COMPARISONS_MAX;
+        let frames_max = FRAMES_FREE + comparisons * FRAMES_PER_COMPARISON;
+        let bytes_max = (FRAMES_FREE + comparisons) * BYTES_PER_COMPARISON;
+        // What nobody can restore is found again by every comparison.
+        let settled = !self.oracle.items.iter().any(|item| self.is_hopeless(item));
+        let requests = self.crowd.begun.max(1);
+        let text = match busy {
+            Some((number, count)) => format!("n{number} still has {count} requests under way long after the last one"),
+            None if settled && (frames > frames_max || bytes > bytes_max) => {
+                format!(
+                    "{frames} frames of {bytes} bytes were sent in a second though nobody asked for anything; the \
+                     exchanges of what is equal need {frames_max} of {bytes_max} at most"
+                )
+            }
+            None if self.tally.bytes / requests > BYTES_PER_REQUEST_MAX * n => {
+                format!("{} bytes were sent between nodes for {requests} requests", self.tally.bytes)
+            }
+            None => return,
+        };
+        self.finding.get_or_insert(Finding::new(Checker::Termination, text));
+    }
+}
