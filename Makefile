@@ -35,7 +35,7 @@ NEXTEST_PROFILE := ci
 endif
 NEXTEST_PROFILE ?= default
 
-.PHONY: help run test checks deps deps-build build fmt clippy doc unit nextest doctest deny bench clean trim-cache
+.PHONY: help run test soak checks deps deps-build build fmt clippy doc unit nextest doctest deny bench clean trim-cache
 
 help: ## this list
 	@echo 'make TARGET; the first two are all that one needs:'
@@ -93,6 +93,9 @@ deny: ## licences, sources and versions of dependencies, and known vulnerabiliti
 	else
 	  echo '*** deny: SKIPPED the check for known vulnerabilities: github.com/RustSec/advisory-db cannot be fetched'
 	fi
+
+soak: deps-build ## simulated clusters with fresh seeds until Ctrl-C; ARGS='--minutes 30' and the like go to `quorate sim`
+	@exec cargo run --release $(LOCKED) -- sim --soak $(ARGS)
 
 bench: deps-build ## the benches; ARGS go to `cargo bench`
 	cargo bench $(LOCKED) $(ARGS)

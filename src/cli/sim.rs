@@ -1,24 +1,35 @@
 //! `quorate sim`: the cluster in a simulated world, with everything going wrong.
 
-use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::sim::{Overrides, Report, Tally, run as run_seed};
+use super::screen;
+use crate::sim::{Mutation, Overrides, run as run_seed};
+
+mod swarm;
+
+use swarm::{Plan, Sum};
 
 /// Runs clusters in a simulated world that breaks them, and checks what users were promised.
+///
+/// Each seed decides everything: how many nodes and shards, N, R and W, what clients do, and which faults strike how
+/// hard (cuts, resets, crashes, power losses, lost, cloned, rotten and full disks, wrong clocks; the table is in
+/// src/sim/mod.rs). The rules are the program's own; network, disks, processes and clocks are models. A seed and a commit
+/// replay a run exactly, on any machine. A run that breaks a promise prints the seed, the commit, all that was drawn, what
+/// happened last and which promise was broken, and the exit code is 1.
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// One seed: everything that it draws is printed.
-    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    #[arg(long, value_name = "N", required_unless_present_any = ["seeds", "soak"])]
     seed: Option<u64>,
-    /// A range of seeds, the last one excluded, such as 0..200.
-    #[arg(long, value_name = "A..B", value_parser = parse_range, required_unless_present = "seed")]
+    /// A range of seeds, the last one excluded, such as 0..200. The first failure ends it.
+    #[arg(long, value_name = "A..B", value_parser = parse_range, conflicts_with = "seed")]
     seeds: Option<(u64, u64)>,
+    /// Fresh seeds until Ctrl-C, or until --minutes are over. A failure is printed at once, and it goes on.
+    #[arg(long, conflicts_with_all = ["seed", "seeds"])]
+    soak: bool,
     /// Nodes of every cluster, instead of what each seed draws.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
     nodes: Option<u16>,
@@ -28,9 +39,15 @@ pub struct SimArgs {
     /// Begin no further seed after so many minutes.
     #[arg(long, value_name = "M")]
     minutes: Option<u64>,
+    /// Seeds that run at once [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Without faults: for measuring the simulator.
     #[arg(long)]
     calm: bool,
+    /// Break a rule on purpose, to see what a failure looks like; the names are in src/sim/mutation.rs.
+    #[arg(long = "break", value_name = "RULE", value_parser = parse_mutation)]
+    mutation: Option<Mutation>,
 }
 
 /// Carries the command out.
@@ -40,35 +57,45 @@ pub struct SimArgs {
 #[expect(clippy::needless_pass_by_value, reason = "every subcommand takes its arguments so")]
 pub fn run(args: SimArgs) -> anyhow::Result<()> {
     let overrides =
-        Overrides { nodes: args.nodes, operations: args.operations, calm: args.calm, ..Overrides::default() };
-    let (first, end) = args.seed.map(|seed| (seed, seed.saturating_add(1))).or(args.seeds).unwrap_or((0, 0));
-    let began = Instant::now();
-    let bar = bar(end - first);
-    let mut sum = Tally::default();
-    let mut seeds = 0_u64;
-    for seed in first..end {
-        let over = args.minutes.is_some_and(|minutes| began.elapsed() > Duration::from_secs(minutes * 60));
-        if over {
-            break;
-        }
-        bar.set_message(format!("seed {seed}"));
-        let report = run_seed(seed, &overrides);
-        bar.inc(1);
-        seeds += 1;
-        add(&mut sum, &report.tally);
-        if report.finding.is_some() {
-            bar.finish_and_clear();
-            say(&failure(&report, &args))?;
-            say(&summary(&sum, seeds, began.elapsed()))?;
-            bail!("seed {seed}: a promise was not kept");
-        }
-        if args.seed.is_some() {
-            bar.finish_and_clear();
-            say(&format!("{:#?}\nhash {:016x}\n", report.options, report.hash))?;
-        }
+        Overrides { nodes: args.nodes, operations: args.operations, calm: args.calm, mutation: args.mutation };
+    if let Some(seed) = args.seed {
+        return run_one(seed, &overrides);
     }
-    bar.finish_and_clear();
-    say(&summary(&sum, seeds, began.elapsed()))
+    let (seeds, length) = match args.seeds {
+        Some((first, end)) => (first..end, Some(end - first)),
+        None => (fresh()..u64::MAX, None),
+    };
+    let threads = args.threads.map(usize::from);
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let limit = args.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+    let sum = swarm::run(&Plan { seeds, length, threads, limit, overrides })?;
+    screen::print(sum.to_string().as_bytes())?;
+    match sum.failed.len() {
+        0 => Ok(()),
+        1 => bail!("1 of {} seeds broke a promise", sum.seeds),
+        count => bail!("{count} of {} seeds broke promises", sum.seeds),
+    }
+}
+
+fn run_one(seed: u64, overrides: &Overrides) -> anyhow::Result<()> {
+    let mut sum = Sum::new();
+    let report = run_seed(seed, overrides);
+    sum.add(&report);
+    match report.finding {
+        Some(_) => screen::print(report.failure().as_bytes())?,
+        None => screen::print(format!("{}\nhash {:016x}\n", report.drawn(), report.hash).as_bytes())?,
+    }
+    screen::print(sum.to_string().as_bytes())?;
+    match sum.failed.is_empty() {
+        true => Ok(()),
+        false => bail!("seed {seed}: a promise was not kept"),
+    }
+}
+
+/// A seed that nobody has run: the milliseconds since 1970, which go up faster than seeds are run.
+fn fresh() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
 fn parse_range(text: &str) -> Result<(u64, u64), String> {
@@ -79,75 +106,8 @@ fn parse_range(text: &str) -> Result<(u64, u64), String> {
     if first < end { Ok((first, end)) } else { Err(format!("{text:?} holds no seed; the last one is excluded")) }
 }
 
-fn bar(seeds: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {msg}  {elapsed} of {duration}");
-    let bar = ProgressBar::new(seeds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    if !std::io::stderr().is_terminal() || seeds < 2 {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar
-}
-
-fn add(sum: &mut Tally, run: &Tally) {
-    sum.events += run.events;
-    sum.frames += run.frames;
-    sum.bytes += run.bytes;
-    sum.gets += run.gets;
-    sum.puts += run.puts;
-    sum.scans += run.scans;
-    sum.failures += run.failures;
-    sum.timeouts += run.timeouts;
-    sum.virtual_ms += run.virtual_ms;
-    sum.items += run.items;
-    sum.versions_max = sum.versions_max.max(run.versions_max);
-}
-
-fn summary(sum: &Tally, seeds: u64, took: Duration) -> String {
-    let seconds = took.as_secs_f64().max(0.001);
-    let rate = sum.events as f64 / seconds;
-    format!(
-        "{seeds} seeds, {} events in {seconds:.1} s ({rate:.0} a second), {} virtual seconds\n\
-         {} reads and {} writes answered, {} scans, {} refused, {} timed out; {} items, at most {} versions in one; \
-         {} frames\n",
-        sum.events,
-        sum.virtual_ms / 1_000,
-        sum.gets,
-        sum.puts,
-        sum.scans,
-        sum.failures,
-        sum.timeouts,
-        sum.items,
-        sum.versions_max,
-        sum.frames
-    )
-}
-
-/// All that is needed to find out why: the seed, what it drew, what happened last, what was found.
-fn failure(report: &Report, args: &SimArgs) -> String {
-    let mut text = String::new();
-    let mut line = |line: String| writeln!(text, "{line}").expect("text is written to memory");
-    line(format!("{:#?}\n", report.options));
-    line("what happened last (virtual ms):".to_owned());
-    for (at, what) in &report.last {
-        line(format!("  {:>12.3}  {what}", *at as f64 / 1e6));
-    }
-    if let Some(finding) = &report.finding {
-        line(format!("\nseed {} after {} events, hash {:016x}", report.options.seed, report.tally.events, report.hash));
-        line(format!("{finding}"));
-    }
-    let mut again = format!("quorate sim --seed {}", report.options.seed);
-    for (flag, value) in [("--nodes", args.nodes.map(u64::from)), ("--operations", args.operations)] {
-        if let Some(value) = value {
-            write!(again, " {flag} {value}").expect("text is written to memory");
-        }
-    }
-    let commit = option_env!("QUORATE_COMMIT").unwrap_or("unknown; a seed replays on the commit that it was run on");
-    writeln!(text, "commit: {commit}\nagain:  {again}").expect("text is written to memory");
-    text
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+fn parse_mutation(text: &str) -> Result<Mutation, String> {
+    let names: Vec<String> = Mutation::ALL.iter().map(|mutation| format!("{mutation:?}")).collect();
+    let found = Mutation::ALL.into_iter().zip(&names).find(|(_, name)| name.eq_ignore_ascii_case(text));
+    found.map(|(mutation, _)| mutation).ok_or_else(|| format!("there is {}", names.join(", ")))
 }

@@ -48,6 +48,23 @@ impl Checker {
     pub const fn number(self) -> u8 {
         self as u8 + 1
     }
+
+    /// What users were promised.
+    #[must_use]
+    pub const fn promise(self) -> &'static str {
+        match self {
+            Self::AckedWrites => "no acknowledged write is lost",
+            Self::Siblings => "exactly the concurrent versions of an item are there, each with one name and one value",
+            Self::Convergence => "once everything is mended, all owners of an item hold the same",
+            Self::Deletes => "what was deleted stays deleted",
+            Self::Sessions => "a strict read sees what was acknowledged, and what an earlier strict read showed",
+            Self::SiblingCount => "an item has no more siblings than concurrent writers",
+            Self::Owners => "a partition has N distinct owners, and nobody else holds anything of it",
+            Self::Termination => "every request ends once and in time, and a quiet cluster is quiet",
+            Self::Bounds => "no node panics, and no named bound is exceeded",
+            Self::Durability => "what is said to be stored, or fsynced, is",
+        }
+    }
 }
 
 impl fmt::Display for Finding {

@@ -35,12 +35,14 @@ mod network;
 mod node;
 mod options;
 mod oracle;
+mod report;
 mod talk;
 mod world;
 
 pub use finding::{Checker, Finding};
 pub use mutation::Mutation;
 pub use options::{DiskOptions, Fault, LoadOptions, NemesisOptions, NetworkOptions, Options, Overrides};
+pub use report::Report;
 pub use world::Tally;
 
 use std::any::Any;
@@ -56,6 +58,12 @@ use self::node::SeatId;
 use self::world::World;
 use crate::protocol::ring::LayoutId;
 use crate::protocol::wire::{Frame, Header, Kind};
+
+/// The commit that this program is made from; `src/build.rs` asks git. A seed replays on the commit it was run on.
+pub const COMMIT: &str = match option_env!("QUORATE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// Bytes of a frame's header: what garbage keeps whole.
 const FRAME_HEADER_BYTES: usize = crate::protocol::wire::HEADER_BYTES;
@@ -101,21 +109,6 @@ enum Event {
     Phase,
 }
 
-/// How a run went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// What was drawn.
-    pub options: Options,
-    /// Counts.
-    pub tally: Tally,
-    /// The hash of all events, in order.
-    pub hash: u64,
-    /// The first promise that was not kept.
-    pub finding: Option<Finding>,
-    /// What happened last: virtual nanoseconds, and what.
-    pub last: Vec<(u64, String)>,
-}
-
 /// Runs the world of a seed.
 #[must_use]
 pub fn run(seed: u64, overrides: &Overrides) -> Report {
@@ -125,6 +118,7 @@ pub fn run(seed: u64, overrides: &Overrides) -> Report {
         world.finding = Some(Finding::new(Checker::Bounds, format!("a node panicked: {}", words(panic.as_ref()))));
     }
     Report {
+        overrides: *overrides,
         options: world.options,
         tally: world.tally,
         hash: world.hash,

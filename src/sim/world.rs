@@ -83,6 +83,24 @@ pub struct Tally {
     pub versions_max: u64,
 }
 
+impl Tally {
+    /// Adds the counts of another run.
+    pub fn add(&mut self, run: &Self) {
+        self.events += run.events;
+        self.frames += run.frames;
+        self.bytes += run.bytes;
+        self.gets += run.gets;
+        self.puts += run.puts;
+        self.scans += run.scans;
+        self.failures += run.failures;
+        self.timeouts += run.timeouts;
+        self.virtual_ms += run.virtual_ms;
+        self.items += run.items;
+        self.hinted += run.hinted;
+        self.versions_max = self.versions_max.max(run.versions_max);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) options: Options,
