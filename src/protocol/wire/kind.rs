@@ -97,6 +97,10 @@ kinds! {
     Keys = 58,
     /// A page of them.
     KeysReply = 59,
+    /// Tells a replica what the asker's clock covered before everything was made equal.
+    Settle = 60,
+    /// It covers that too now.
+    Settled = 61,
 }
 
 impl Kind {
@@ -113,7 +117,7 @@ impl Kind {
         match self {
             Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
-            Self::Read | Self::Merge | Self::Hint | Self::Compare | Self::Keys | Self::Vouch => {
+            Self::Read | Self::Merge | Self::Hint | Self::Compare | Self::Keys | Self::Settle | Self::Vouch => {
                 matches!(sender, Sender::Node)
             }
             Self::Error
@@ -130,7 +134,8 @@ impl Kind {
             | Self::MergeReply
             | Self::HintReply
             | Self::CompareReply
-            | Self::KeysReply => false,
+            | Self::KeysReply
+            | Self::Settled => false,
         }
     }
 
@@ -154,6 +159,7 @@ impl Kind {
                 | Self::HintReply
                 | Self::CompareReply
                 | Self::KeysReply
+                | Self::Settled
         )
     }
 }
