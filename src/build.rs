@@ -1,13 +1,11 @@
 //! The build script: tells the program which commit it is made from, as `QUORATE_COMMIT`.
 //!
 //! A failing seed of the simulated world replays on its own commit only, so every report of one names it. What counts,
-//! in order: the variable `QUORATE_COMMIT` of whoever builds (a package, a container without `.git`); the commit that is
-//! checked out, with `-dirty` when what is compiled differs from it; `unknown` in a tarball.
+//! in order: the variable `QUORATE_COMMIT` of whoever builds (a package, a container without `.git`); the commit that
+//! is checked out, with `-dirty` when what is compiled differs from it; `unknown` in a tarball.
 //!
 //! Cargo runs this again when the commit may be another one, and then compiles this one crate again, no dependency. The
 //! files that say so lie in git's own directory, which in a worktree is elsewhere: git is asked where.
-
-#![expect(clippy::print_stdout, reason = "standard output is how a build script talks to cargo")]
 
 use std::path::Path;
 use std::process::Command;

@@ -33,12 +33,11 @@ impl Report {
     pub fn again(&self) -> String {
         let Overrides { nodes, operations, calm, mutation } = self.overrides;
         let mut command = format!("quorate sim --seed {}", self.options.seed);
-        let mut add = |text: String| command.push_str(&text);
-        nodes.into_iter().for_each(|count| add(format!(" --nodes {count}")));
-        operations.into_iter().for_each(|count| add(format!(" --operations {count}")));
-        mutation.into_iter().for_each(|mutation| add(format!(" --break {mutation:?}")));
+        command.push_str(&nodes.map(|count| format!(" --nodes {count}")).unwrap_or_default());
+        command.push_str(&operations.map(|count| format!(" --operations {count}")).unwrap_or_default());
+        command.push_str(&mutation.map(|mutation| format!(" --break {mutation:?}")).unwrap_or_default());
         if calm {
-            add(" --calm".to_owned());
+            command.push_str(" --calm");
         }
         command
     }

@@ -66,7 +66,8 @@ impl Sum {
         let seconds = self.began.elapsed().as_secs_f64().max(0.001);
         let (seeds, events) = (self.seeds as f64 / seconds, self.tally.events as f64 / seconds);
         format!(
-            "{} seeds ({seeds:.1} a second), {} events ({events:.0} a second), {} failures, {seconds:.0} s, newest {newest}",
+            "{} seeds ({seeds:.1} a second), {} events ({events:.0} a second), {} failures, {seconds:.0} s, \
+             newest {newest}",
             self.seeds,
             self.tally.events,
             self.failed.len()
@@ -89,8 +90,8 @@ impl fmt::Display for Sum {
         )?;
         writeln!(
             f,
-            "{} reads and {} writes answered ({} with a stand-in's copy), {} scans, {} refused, {} timed out; {} items, \
-             at most {} versions in one; {} frames",
+            "{} reads and {} writes answered ({} with a stand-in's copy), {} scans, {} refused, {} timed out; {} \
+             items, at most {} versions in one; {} frames",
             sum.gets,
             sum.puts,
             sum.hinted,
@@ -122,7 +123,8 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<Sum> {
     let outcome = thread::scope(|scope| {
         for _ in 0..plan.threads {
             let done = done.clone();
-            scope.spawn(|| work(plan, &stop, &next, done));
+            let (stop, next) = (&stop, &next);
+            scope.spawn(move || work(plan, stop, next, &done));
         }
         drop(done);
         let outcome = gather(plan, &stop, &reports, &bar, &mut sum);
@@ -133,7 +135,7 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<Sum> {
     outcome.map(|()| sum)
 }
 
-fn work(plan: &Plan, stop: &AtomicBool, next: &AtomicU64, done: mpsc::Sender<Report>) {
+fn work(plan: &Plan, stop: &AtomicBool, next: &AtomicU64, done: &mpsc::Sender<Report>) {
     while !stop.load(Ordering::Relaxed) {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= plan.seeds.end || done.send(run_seed(seed, &plan.overrides)).is_err() {

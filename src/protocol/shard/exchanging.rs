@@ -8,11 +8,12 @@ use rand_core::Rng;
 
 use super::items::{Held, LocalCopy, Task};
 use super::operation::Operations;
+use super::settling::{Clocks, Lives};
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
 use crate::protocol::merkle::{FANOUT, Listed, Tree, leaf_range};
-use crate::protocol::replica::{ItemKey, ItemPage, ItemRange, ReadError, ReadId, Storage, open_copy};
+use crate::protocol::replica::{ItemKey, ItemPage, ItemRange, PartitionClock, ReadError, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
 use crate::protocol::wire::{
     CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, MergeRequest,
@@ -37,16 +38,20 @@ struct Running {
     exchange: Exchange,
     deadline: Instant,
     pause_until: Option<Instant>,
+    /// Its steps are being taken: what one of them leads to waits for its turn, however many there are.
+    driven: bool,
+    clocks: Clocks,
 }
 
 /// What an answer will be to.
 #[derive(Debug)]
-enum Asked {
+pub(super) enum Asked {
     Compare { exchange: u64 },
     Keys { exchange: u64 },
     Fetch { exchange: u64, key: ItemKey },
     Give { exchange: u64 },
     Restore { key: ItemKey },
+    Settle { partition: PartitionId, clock: PartitionClock, until: Instant },
 }
 
 impl Asked {
@@ -57,7 +62,7 @@ impl Asked {
             | Self::Keys { exchange }
             | Self::Fetch { exchange, .. }
             | Self::Give { exchange } => Some(*exchange),
-            Self::Restore { .. } => None,
+            Self::Restore { .. } | Self::Settle { .. } => None,
         }
     }
 }
@@ -75,6 +80,7 @@ enum Wanted {
 pub(super) struct Exchanges {
     pub(super) schedule: Schedule,
     pub(super) trees: Trees,
+    pub(super) lives: Lives,
     running: BTreeMap<u64, Running>,
     asked: BTreeMap<u64, Asked>,
     pages: BTreeMap<ReadId, Wanted>,
@@ -95,6 +101,7 @@ impl Shard {
         for partition in self.partitions.keys() {
             self.exchanges.trees.want(*partition);
         }
+        self.exchanges.lives.begin(self.rng.next_u64());
         self.exchanges.look_at = Some(now);
         if self.config.unverified {
             self.doubt_all();
@@ -193,6 +200,7 @@ impl Shard {
         self.exchanges.asked.retain(|_, asked| match asked {
             Asked::Restore { key } => restores.is_under_way(key),
             Asked::Compare { .. } | Asked::Keys { .. } | Asked::Fetch { .. } | Asked::Give { .. } => true,
+            Asked::Settle { until, .. } => *until > now.instant,
         });
         let due: Vec<u64> = self.exchanges.running.keys().copied().collect();
         for number in due {
@@ -228,21 +236,31 @@ impl Shard {
         self.exchanges.next += 1;
         let number = self.exchanges.next;
         let deadline = now.instant.after(PATIENCE);
-        let running = Running { pair, exchange: Exchange::new(), deadline, pause_until: None };
+        let clocks = self.clocks_before(pair.partition);
+        let exchange = Exchange::new();
+        let running = Running { pair, exchange, deadline, pause_until: None, driven: false, clocks };
         self.exchanges.running.insert(number, running);
         self.drive(now, number, storage);
     }
 
     /// Does what the exchange wants, until it waits for something.
     fn drive(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
+        match self.exchanges.running.get_mut(&number) {
+            Some(running) if !running.driven => running.driven = true,
+            _ => return,
+        }
         loop {
             let Some(running) = self.exchanges.running.get_mut(&number) else { return };
             running.deadline = now.instant.after(PATIENCE);
             let pair = running.pair;
-            let Some(step) = running.exchange.next_step() else { return };
+            let Some(step) = running.exchange.next_step() else {
+                running.driven = false;
+                return;
+            };
             match step {
                 Step::Compare(inner) => {
-                    let request = CompareRequest { partition: pair.partition, inner };
+                    let clock = running.clocks.fingerprint();
+                    let request = CompareRequest { partition: pair.partition, clock, inner };
                     let asked = Asked::Compare { exchange: number };
                     self.ask(now, pair, asked, Kind::Compare, request.body_bytes(), |out| request.encode(out));
                 }
@@ -276,7 +294,7 @@ impl Shard {
         ItemRange { partition, from, after, until, limit: PAGE_ITEMS }
     }
 
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         now: Now,
         pair: Pair,
@@ -380,7 +398,7 @@ impl Shard {
                 };
                 let Exchanges { running, trees, .. } = &mut self.exchanges;
                 let Some(running) = running.get_mut(&exchange) else { return };
-                match trees.get(running.pair.partition) {
+                match trees.get(running.pair.partition).filter(|_| running.clocks.hear(&reply)) {
                     Some(ours) => running.exchange.handle_sums(ours, &reply.sums),
                     None => running.exchange.fail(),
                 }
@@ -420,6 +438,11 @@ impl Shard {
             Asked::Restore { key } => {
                 let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
                 self.restore_answered(now, peer, &key, reply, storage);
+            }
+            Asked::Settle { partition, clock, .. } => {
+                if kind == Some(Kind::Settled) {
+                    self.settled(partition, &clock);
+                }
             }
         }
     }
@@ -469,7 +492,7 @@ impl Shard {
     }
 
     fn end_exchange(&mut self, now: Now, number: u64, outcome: Outcome) {
-        let Some(Running { pair, .. }) = self.exchanges.running.remove(&number) else { return };
+        let Some(Running { pair, clocks, .. }) = self.exchanges.running.remove(&number) else { return };
         self.exchanges.asked.retain(|_, asked| asked.exchange() != Some(number));
         let agrees = matches!(outcome, Outcome::Completed { unreadable: 0, .. });
         let jitter = u32::try_from(self.rng.next_u64() & 1_023).unwrap_or(0);
@@ -480,13 +503,11 @@ impl Shard {
             return;
         }
         self.counters.exchanges_completed += 1;
-        // What the other side cannot read any more it cannot tell: waiting for it would have two damaged nodes wait for
-        // each other.
-        if let Some(waiting) = self.exchanges.unverified.get_mut(&pair.partition) {
-            waiting.remove(&pair.peer);
-            if waiting.is_empty() {
-                self.exchanges.unverified.remove(&pair.partition);
-            }
+        if self.doubts(pair.partition) {
+            self.when_all_is_safe(pair);
+        }
+        if agrees {
+            self.settle(now, pair, clocks);
         }
     }
 
@@ -504,12 +525,17 @@ impl Shard {
         let reply = match self.exchanges.trees.get(request.partition).filter(|tree| tree.is_ready()) {
             None => {
                 self.exchanges.trees.want(request.partition);
-                CompareReply { ready: false, sums: Vec::new() }
+                CompareReply { ready: false, life: 0, clock: Bytes::new(), sums: Vec::new() }
             }
-            Some(tree) if request.inner.is_empty() => CompareReply { ready: true, sums: tree.inner() },
+            // The clock is as old as the sums: both are of this very moment.
+            Some(tree) if request.inner.is_empty() => {
+                let (life, clock) = self.clock_for(request.partition, request.clock);
+                CompareReply { ready: true, life, clock, sums: tree.inner() }
+            }
             Some(tree) => {
+                let (life, clock) = (self.exchanges.lives.of(request.partition), Bytes::new());
                 let leaves = |node: &u8| tree.leaves(usize::from(*node)).iter().copied();
-                CompareReply { ready: true, sums: request.inner.iter().flat_map(leaves).collect() }
+                CompareReply { ready: true, life, clock, sums: request.inner.iter().flat_map(leaves).collect() }
             }
         };
         let header = Header::new(Kind::CompareReply, header.correlation, 0, self.view.layout.id());

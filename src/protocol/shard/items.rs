@@ -76,14 +76,17 @@ impl Items {
         self.written.contains_key(key)
     }
 
-    /// Items of a partition that this turn writes, with the hashes of what is written: a listing may not see them yet.
+    /// Items of a partition that this turn writes, with the hashes of what is written, 0 for what it removes: a listing
+    /// may not see that yet.
     pub(super) fn unsettled_items(&self, partition: PartitionId, view: &View) -> Vec<(Bytes, u64)> {
         let bits = view.layout.partition_bits();
-        let of = |key: &ItemKey| {
+        let of = |key: &&ItemKey| {
             !key.is_hint() && key.parts().is_some_and(|(hash, _)| partition_of(hash, bits) == partition)
         };
-        let written = self.written.iter().filter(|(key, _)| of(key));
-        written.map(|(key, held)| (key.as_bytes().clone(), item_hash(key.as_bytes(), &held.record))).collect()
+        let removed = self.removed.iter().filter(of).map(|key| (key.as_bytes().clone(), 0));
+        let hash = |key: &ItemKey| self.written.get(key).map_or(0, |held| item_hash(key.as_bytes(), &held.record));
+        let written = self.written.keys().filter(of).map(|key| (key.as_bytes().clone(), hash(key)));
+        removed.chain(written).collect()
     }
 
     /// Whether operations wait for the item's read.

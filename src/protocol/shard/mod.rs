@@ -31,6 +31,7 @@ mod relaying;
 mod release;
 mod restoring;
 mod serving;
+mod settling;
 mod standing_in;
 mod trees;
 mod view;
@@ -59,7 +60,7 @@ use crate::protocol::types::{ActorId, Address, Durability, Instant, PartitionId}
 use crate::protocol::version::{Dot, Siblings};
 use crate::protocol::wire::{
     CompareRequest, Failure, FailureCode, Frame, GetRequest, Header, HintRequest, KeysRequest, Kind, MergeReply,
-    MergeRequest, PutRequest, ReadRequest, ScanRequest, WireError, encode_control,
+    MergeRequest, PutRequest, ReadRequest, ScanRequest, SettleRequest, WireError, encode_control,
 };
 
 /// What a shard is told once.
@@ -216,6 +217,7 @@ impl Shard {
             Some(Kind::Hint) => self.accept_hint(now, source, frame, storage),
             Some(Kind::Compare) => self.accept_compare(source, frame),
             Some(Kind::Keys) => self.accept_keys(source, frame, storage),
+            Some(Kind::Settle) => self.accept_settle(source, frame),
             _ => Err(Failure::new(
                 FailureCode::Unsupported,
                 format!("a frame of kind {} is no request to a shard", header.kind),
@@ -320,7 +322,8 @@ impl Shard {
     /// Whether [`Shard::take_turn`] has something to write or release.
     #[must_use]
     pub fn has_turn(&self) -> bool {
-        !self.batch.mutations.is_empty() || !self.outbox.is_empty() || self.release.has_turn()
+        let writes = !self.batch.mutations.is_empty() || !self.items.touched.is_empty();
+        writes || !self.outbox.is_empty() || self.release.has_turn()
     }
 
     /// Ends the turn: everything that it writes, to be committed as one. The caller goes on with
@@ -444,6 +447,15 @@ impl Shard {
         let request = KeysRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place_partition(source, request.partition, frame)? {
             Some(header) => self.serve_keys(source, &header, request, storage),
+            None => Ok(()),
+        }
+    }
+
+    fn accept_settle(&mut self, source: Source, frame: Frame) -> Result<(), Failure> {
+        self.refuse_stale(&frame.header)?;
+        let request = SettleRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        match self.place_partition(source, request.partition, frame)? {
+            Some(header) => self.serve_settle(source, &header, &request),
             None => Ok(()),
         }
     }

@@ -132,6 +132,8 @@ pub struct Counters {
     pub items_given: u64,
     /// Bytes of frames that exchanges begun here have sent.
     pub exchange_bytes: u64,
+    /// Clocks that learnt something from another owner's, after an exchange that left both sides equal.
+    pub clocks_joined: u64,
     /// Partitions in which bytes had changed without a write.
     pub rot_found: u64,
     /// Damaged copies replaced by what the other owners have.

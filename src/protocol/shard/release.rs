@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::{Now, Output, Shard, Source};
+use crate::protocol::anti_entropy::Pair;
 use crate::protocol::coordinator::Replied;
 use crate::protocol::replica::{ItemKey, Storage};
 use crate::protocol::types::Durability;
@@ -18,6 +19,8 @@ enum Waiter {
     LocalRead(u64, Box<Replied>),
     /// A frame that says that something is safe, or shows it.
     Frame(Output),
+    /// An exchange whose items are in this turn, or in earlier ones.
+    Compared(Pair),
 }
 
 /// The turns that are committed and not fsynced, and who waits for them.
@@ -109,6 +112,12 @@ impl Shard {
         }
     }
 
+    /// Lets a completed exchange count as soon as all that it brought is safe: otherwise a power loss could take what
+    /// it brought from a node that is believed because of it.
+    pub(super) fn when_all_is_safe(&mut self, pair: Pair) {
+        self.release.turn.push(Waiter::Compared(pair));
+    }
+
     /// Of these items, the one that waits longest for its fsync.
     pub(super) fn newest_unsafe(&self, keys: &[ItemKey]) -> Option<ItemKey> {
         let written = keys.iter().find(|key| self.items.is_written(key) && self.release.fsyncs());
@@ -126,7 +135,10 @@ impl Shard {
             for key in &written {
                 self.release.unsafe_items.insert(key.clone(), sequence);
             }
-            if !written.is_empty() || !waiters.is_empty() {
+            // A turn that wrote nothing may have to do with an older commit, and nobody says twice that it is safe.
+            if written.is_empty() && sequence <= self.release.durable_to {
+                self.release_all(now, waiters, storage);
+            } else if !written.is_empty() || !waiters.is_empty() {
                 self.release.fsync.push_back((sequence, waiters, written));
             }
         } else {
@@ -175,6 +187,7 @@ impl Shard {
                     }
                 }
                 Waiter::Frame(output) => self.outbox.push(output),
+                Waiter::Compared(pair) => self.compared(pair),
             }
         }
         // What this produced belongs to no batch, unless a write came of it: then it waits for that one's commit.

@@ -2,7 +2,8 @@
 //!
 //! Only when *all* other owners gave a readable answer that counts: then what this node knew of the item and nobody
 //! else does was confirmed by no other owner, which is the loss of one disk, and W > 1 is made for that. The
-//! partition's actor is rotated first (rule 1): what it minted for the item may be gone with the record.
+//! partition's actor is rotated first (rule 1), and its clock forgotten: what they say of the item may be gone with the
+//! record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,8 @@ struct Restoring {
     damaged: Bytes,
     waiting: BTreeSet<u16>,
     merged: Siblings,
+    /// The record was seen damaged again, after the last owner had answered: nothing was written to it since.
+    confirmed: bool,
     deadline: Instant,
 }
 
@@ -53,7 +56,11 @@ impl Shard {
         (partition, key, address): (PartitionId, &ItemKey, &Address),
         damaged: &Bytes,
     ) {
-        if key.is_hint() || self.restores.items.len() >= RESTORING_MAX || self.restores.items.contains_key(key) {
+        if let Some(restoring) = self.restores.items.get_mut(key) {
+            restoring.confirmed = restoring.waiting.is_empty();
+            return;
+        }
+        if key.is_hint() || self.restores.items.len() >= RESTORING_MAX {
             return;
         }
         let me = self.view.peer_of(self.view.me).and_then(|me| u16::try_from(me.as_index()).ok());
@@ -69,6 +76,7 @@ impl Shard {
             damaged: damaged.clone(),
             waiting: others.clone(),
             merged: Siblings::default(),
+            confirmed: false,
             deadline: now.instant.after(PATIENCE),
         };
         self.restores.items.insert(key.clone(), restoring);
@@ -117,14 +125,12 @@ impl Shard {
     /// All owners have answered, and this node's own copy was looked at once more.
     pub(super) fn install_restored(&mut self, now: Now, key: &ItemKey, copy: &LocalCopy) {
         let Some(restoring) = self.restores.items.remove(key) else { return };
-        // It was readable after all, or was written meanwhile.
-        if copy.is_ok() {
+        // It is readable after all, or the disk cannot say now.
+        if copy.is_ok() || !restoring.confirmed {
             return;
         }
         let partition = restoring.partition;
-        if let Some(state) = self.partitions.get_mut(&partition) {
-            state.rotate_actor();
-        }
+        self.forget_past(partition);
         self.counters.restored += 1;
         self.batch.mutations.push(Mutation { partition, key: key.quarantined(), value: Some(restoring.damaged) });
         if restoring.merged.is_empty() {

@@ -1,16 +1,21 @@
 //! What two replicas say to each other while they compare a partition.
 //!
 //! ```text
-//!   Compare       partition u16 | count u8 | inner node u8*         no node: the sums of the inner nodes themselves
-//!   CompareReply  ready u8 | count u16 | sum u64*
+//!   Compare       partition u16 | clock's fingerprint u64 | count u8 | inner node u8*
+//!   CompareReply  ready u8 | life u64 | clock len u32 | clock | count u16 | sum u64*
 //!   Keys          partition u16 | leaf u16 | after len u16 | after
 //!   KeysReply     more u8 | count u16 | (key len u16 | key | hash u64)*
+//!   Settle        partition u16 | life u64 | clock
+//!   Settled       nothing
 //! ```
+//!
+//! A `Compare` without a node asks for the sums of the inner nodes themselves; its answer brings the answerer's clock,
+//! as it was when the sums were read, unless it is the asker's too.
 
 use bytes::{BufMut, Bytes};
 
 use super::WireError;
-use super::codec::{Reader, put_bytes_u16};
+use super::codec::{Reader, put_bytes_u16, put_bytes_u32};
 use crate::protocol::types::PartitionId;
 
 /// Asks a replica for sums of its hash tree.
@@ -18,6 +23,8 @@ use crate::protocol::types::PartitionId;
 pub struct CompareRequest {
     /// Of which partition.
     pub partition: PartitionId,
+    /// What the asker's clock covers, in short.
+    pub clock: u64,
     /// The leaves of these inner nodes; none for the inner nodes themselves.
     pub inner: Vec<u8>,
 }
@@ -27,6 +34,10 @@ pub struct CompareRequest {
 pub struct CompareReply {
     /// The tree speaks for all of the partition; otherwise it is being built, and there are no sums.
     pub ready: bool,
+    /// The answerer's process, by a number that it drew.
+    pub life: u64,
+    /// The record of the answerer's clock; empty when its fingerprint is the one in the question.
+    pub clock: Bytes,
     /// The sums.
     pub sums: Vec<u64>,
 }
@@ -51,16 +62,28 @@ pub struct KeysReply {
     pub items: Vec<(Bytes, u64)>,
 }
 
+/// Tells a replica that all its items were compared and made equal, and what the asker's clock covered before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettleRequest {
+    /// In which partition.
+    pub partition: PartitionId,
+    /// The process that was compared. Another one may have less on its disk.
+    pub life: u64,
+    /// The record of the asker's clock.
+    pub clock: Bytes,
+}
+
 impl CompareRequest {
     /// Bytes of the body.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        3 + self.inner.len()
+        11 + self.inner.len()
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut impl BufMut) {
         out.put_u16(self.partition.as_u16());
+        out.put_u64(self.clock);
         out.put_u8(u8::try_from(self.inner.len()).expect("a tree has 64 inner nodes"));
         out.put_slice(&self.inner);
     }
@@ -69,13 +92,14 @@ impl CompareRequest {
     pub fn decode(body: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
         let partition = PartitionId::new(reader.u16("partition")?);
+        let clock = reader.u64("clock")?;
         let count = reader.u8("nodes")?;
         let mut inner = Vec::with_capacity(usize::from(count));
         for _ in 0..count {
             inner.push(reader.u8("node")?);
         }
         reader.finish()?;
-        Ok(Self { partition, inner })
+        Ok(Self { partition, clock, inner })
     }
 }
 
@@ -83,12 +107,14 @@ impl CompareReply {
     /// Bytes of the body.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        3 + self.sums.len() * 8
+        15 + self.clock.len() + self.sums.len() * 8
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut impl BufMut) {
         out.put_u8(u8::from(self.ready));
+        out.put_u64(self.life);
+        put_bytes_u32(out, &self.clock);
         out.put_u16(u16::try_from(self.sums.len()).expect("a tree has 4,096 leaves"));
         for sum in &self.sums {
             out.put_u64(*sum);
@@ -99,13 +125,15 @@ impl CompareReply {
     pub fn decode(body: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
         let ready = reader.u8("ready")? != 0;
+        let life = reader.u64("life")?;
+        let clock = reader.bytes_u32("clock")?;
         let count = reader.count(8, "sums")?;
         let mut sums = Vec::with_capacity(count);
         for _ in 0..count {
             sums.push(reader.u64("sum")?);
         }
         reader.finish()?;
-        Ok(Self { ready, sums })
+        Ok(Self { ready, life, clock, sums })
     }
 }
 
@@ -161,5 +189,27 @@ impl KeysReply {
         }
         reader.finish()?;
         Ok(Self { more, items })
+    }
+}
+
+impl SettleRequest {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        10 + self.clock.len()
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        out.put_u16(self.partition.as_u16());
+        out.put_u64(self.life);
+        out.put_slice(&self.clock);
+    }
+
+    /// Reads the body; the clock is still to be decoded.
+    pub fn decode(body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let partition = PartitionId::new(reader.u16("partition")?);
+        Ok(Self { partition, life: reader.u64("life")?, clock: reader.rest() })
     }
 }

@@ -101,6 +101,10 @@ kinds! {
     Keys = 58,
     /// A page of them.
     KeysReply = 59,
+    /// Tells a replica what the asker's clock covered before everything was made equal.
+    Settle = 60,
+    /// It covers that too now.
+    Settled = 61,
 }
 
 impl Kind {
@@ -117,7 +121,14 @@ impl Kind {
         match self {
             Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
             Self::Create | Self::State => matches!(sender, Sender::Admin),
-            Self::Read | Self::Merge | Self::Hint | Self::Compare | Self::Keys | Self::Vouch | Self::Members => {
+            Self::Read
+            | Self::Merge
+            | Self::Hint
+            | Self::Compare
+            | Self::Keys
+            | Self::Settle
+            | Self::Vouch
+            | Self::Members => {
                 matches!(sender, Sender::Node)
             }
             Self::Error
@@ -135,7 +146,8 @@ impl Kind {
             | Self::MergeReply
             | Self::HintReply
             | Self::CompareReply
-            | Self::KeysReply => false,
+            | Self::KeysReply
+            | Self::Settled => false,
         }
     }
 
@@ -160,6 +172,7 @@ impl Kind {
                 | Self::HintReply
                 | Self::CompareReply
                 | Self::KeysReply
+                | Self::Settled
         )
     }
 }

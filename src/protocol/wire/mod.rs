@@ -24,7 +24,7 @@ pub use codec::WireError;
 pub use control::{
     Creation, Hello, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouched, decode_control, encode_control,
 };
-pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest};
+pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, SettleRequest};
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
 pub use kind::{Kind, Sender};
@@ -54,6 +54,7 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         CompareReply::decode(body.clone()).is_ok(),
         KeysRequest::decode(body.clone()).is_ok(),
         KeysReply::decode(body.clone()).is_ok(),
+        SettleRequest::decode(body.clone()).is_ok(),
         decode_control::<Hello>(body, "hello").is_ok(),
         decode_control::<Creation>(body, "create").is_ok(),
         decode_control::<NodeState>(body, "state").is_ok(),

@@ -144,9 +144,10 @@ fn deaf_member_does_not_convict_the_others() {
     }
     village.run(120 * SECOND);
     for of in (0..20).filter(|of| *of != 4) {
-        let convicted = village.changes.iter().any(|(me, node, standing)| {
-            *me != 4 && *node == of && *standing == Standing::Unreachable
-        });
+        let convicted = village
+            .changes
+            .iter()
+            .any(|(me, node, standing)| *me != 4 && *node == of && *standing == Standing::Unreachable);
         assert!(!convicted, "{of} was convicted");
     }
     assert!(village.machines[&4].counters().health_now >= 4);
@@ -182,9 +183,8 @@ fn member_that_was_cut_off_does_not_take_the_others_down_when_it_returns() {
     village.changes.clear();
     village.run(60 * SECOND);
     assert!(village.all_well());
-    let convicted = village.changes.iter().any(|(me, node, standing)| {
-        *me != 6 && *node != 6 && *standing == Standing::Unreachable
-    });
+    let convicted =
+        village.changes.iter().any(|(me, node, standing)| *me != 6 && *node != 6 && *standing == Standing::Unreachable);
     assert!(!convicted, "{:?}", village.changes);
 }
 

@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn cut_short_or_prolonged_datagram_is_refused_or_shorter(edition in edition(), news in vec(news(), 1..4), cut: u16) {
+    fn cut_or_prolonged_datagram_is_refused_or_shorter(edition in edition(), news in vec(news(), 1..4), cut: u16) {
         let mut draft = Draft::new(Kind::Ping, 1, edition, Digests::default());
         for news in &news {
             prop_assert!(draft.add(news));
@@ -63,7 +63,9 @@ proptest! {
     }
 
     #[test]
-    fn garbage_neither_stops_the_machine_nor_grows_it(inputs in vec((0_u64..8, vec(any::<u8>(), 0..200), 0_u8..4), 1..60)) {
+    fn garbage_neither_stops_the_machine_nor_grows_it(
+        inputs in vec((0_u64..8, vec(any::<u8>(), 0..200), 0_u8..4), 1..60),
+    ) {
         let mut machine = machine(0, 8, at(0));
         for (from, mut bytes, shape) in inputs {
             // Half of them begin as a datagram does.

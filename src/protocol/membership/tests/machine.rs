@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use super::{Village, at, id, machine, seed, sends};
 use crate::protocol::membership::message::{Digests, Draft, Kind, Message, News};
-use crate::protocol::membership::{
-    Config, DATAGRAM_BYTES_MAX, Edition, Matter, Membership, Output, Roster, Standing,
-};
+use crate::protocol::membership::{Config, DATAGRAM_BYTES_MAX, Edition, Matter, Membership, Output, Roster, Standing};
 use crate::protocol::types::BootGeneration;
 
 fn edition(generation: u64, incarnation: u32) -> Edition {
@@ -128,8 +126,7 @@ fn ping_to_a_suspect_carries_the_suspicion_first() {
 fn first_contact_is_not_a_failed_probe() {
     let roster = Roster::new((0..3).map(id));
     let limit = Config::default().link_limit;
-    let mut machine =
-        Membership::new(Config::default(), id(0), BootGeneration::new(1), roster, seed(0), at(0));
+    let mut machine = Membership::new(Config::default(), id(0), BootGeneration::new(1), roster, seed(0), at(0));
     while machine.next_deadline() < at(0).after(limit) {
         machine.handle_tick(machine.next_deadline());
     }

@@ -105,7 +105,11 @@ impl Village {
     pub(super) fn cut(&mut self, me: u64, cut: bool) {
         for other in (0..self.members).filter(|other| *other != me) {
             for way in [(me, other), (other, me)] {
-                if cut { self.closed.insert(way) } else { self.closed.remove(&way) };
+                if cut {
+                    self.closed.insert(way)
+                } else {
+                    self.closed.remove(&way)
+                };
             }
         }
     }
@@ -159,7 +163,8 @@ impl Village {
     fn fetch(&mut self, me: u64, from: NodeId, matter: Matter) {
         let other = Self::number(from);
         let open = !self.closed.contains(&(me, other)) && !self.closed.contains(&(other, me));
-        if open && matter == Matter::Table
+        if open
+            && matter == Matter::Table
             && let Some(record) = self.machines.get(&other).map(Membership::table_record)
             && let Some(machine) = self.machines.get_mut(&me)
         {
