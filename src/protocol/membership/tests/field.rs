@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Village, at, id};
-use crate::protocol::membership::{RECORD_BYTES_MAX, Standing};
+use crate::protocol::membership::{Membership, RECORD_BYTES_MAX, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -13,7 +13,7 @@ fn calm_cluster_accuses_nobody_and_agrees() {
     village.run(60 * SECOND);
     assert!(village.all_well());
     assert_eq!(village.changes, []);
-    let digests: Vec<_> = village.machines.values().map(|machine| machine.table_digest()).collect();
+    let digests: Vec<_> = village.machines.values().map(Membership::table_digest).collect();
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:x?}");
 }
 
@@ -168,7 +168,7 @@ fn split_cluster_heals_by_itself_however_long_it_lasted() {
     village.closed.clear();
     village.run(60 * SECOND);
     assert!(village.all_well());
-    let digests: Vec<_> = village.machines.values().map(|machine| machine.table_digest()).collect();
+    let digests: Vec<_> = village.machines.values().map(Membership::table_digest).collect();
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:x?}");
 }
 
