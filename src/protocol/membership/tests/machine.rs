@@ -147,7 +147,7 @@ fn link_that_breaks_under_a_probe_ends_the_probe() {
         machine.handle_tick(machine.next_deadline());
     }
     machine.handle_link(machine.next_deadline(), id(1), false);
-    let limit = machine.next_deadline().after(Config::default().link_limit - Duration::from_secs(1));
+    let limit = machine.next_deadline().after(Config::default().link_limit.saturating_sub(Duration::from_secs(1)));
     while machine.next_deadline() < limit {
         machine.handle_tick(machine.next_deadline());
     }
