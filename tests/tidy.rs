@@ -26,7 +26,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("protocol::wire", &["protocol::types", "protocol::version", "protocol::ring"]),
     ("protocol::membership", &["protocol::types", "protocol::version", "protocol::ring", "protocol::wire"]),
     ("protocol::coordinator", &["protocol::types", "protocol::version", "protocol::ring", "protocol::wire"]),
-    ("protocol::replica", &["protocol::types", "protocol::version", "protocol::ring", "protocol::wire"]),
+    (
+        "protocol::replica",
+        &["protocol::types", "protocol::version", "protocol::ring", "protocol::merkle", "protocol::wire"],
+    ),
     (
         "protocol::anti_entropy",
         &["protocol::types", "protocol::version", "protocol::ring", "protocol::merkle", "protocol::wire"],

@@ -1,11 +1,12 @@
 //! Checkers 3 and 8: once everything is mended, all owners become equal, and then it is quiet.
 //!
-//! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are what
-//! a rescan of the disk would make them; partition clocks that cover the same dots; no hint that has not gone home;
-//! nobody who does not count toward R. And no clock covers a write that its replica neither holds nor knows replaced.
+//! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are
+//! what a rescan of the disk would make them; partition clocks that cover the same dots; no hint that has not gone
+//! home; nobody who does not count toward R. And no clock covers a write that its replica neither holds nor knows
+//! replaced.
 //!
-//! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it is
-//! left out, with its hints and the trees that have it.
+//! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it
+//! is left out, with its hints and the trees that have it.
 
 use crate::protocol::merkle::Tree;
 use crate::protocol::replica::{ItemKey, ItemRange, KeyKind, open_copy};
@@ -72,7 +73,8 @@ impl World {
             let copies: Vec<_> = item.owners.iter().map(|owner| copy(item, *owner)).collect();
             let equal = copies.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
             let readable = copies.iter().flatten().all(|(_, copy)| copy.is_ok());
-            !(equal && readable) && !self.is_hopeless(item)
+            let settled = equal && readable;
+            !settled && !self.is_hopeless(item)
         };
         let item = self.oracle.items.iter().find(differs)?;
         let says = |owner: &u16| {
@@ -122,7 +124,8 @@ impl World {
         Some(format!("the clocks of {partition} differ between its owners"))
     }
 
-    /// Checker 3, the other way round: what a clock covers is held here or was replaced. Rule 8 will refuse it otherwise.
+    /// Checker 3, the other way round: what a clock covers is held here or was replaced. Rule 8 will refuse it
+    /// otherwise.
     fn check_clocks(&mut self) {
         let unfounded = |item: &Item| {
             item.owners.iter().find_map(|owner| {

@@ -1,7 +1,8 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. One cannot be had from outside, and has a hook in the rules (`Shard::keep_stand_in_actors`). `tests/sim.rs` runs each and asserts that a checker finds it.
+//! program as it ships. One cannot be had from outside, and has a hook in the rules (`Shard::keep_stand_in_actors`).
+//! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
 //! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
 //! (nothing strips a vector).

@@ -326,7 +326,8 @@ impl World {
             }
             _ => {}
         }
-        let item = |at: &&crate::protocol::replica::Mutation| matches!(at.key.first(), Some(kind) if *kind == KeyKind::Item as u8 || *kind == KeyKind::Hint as u8);
+        let kinds = [KeyKind::Item as u8, KeyKind::Hint as u8];
+        let item = |at: &&crate::protocol::replica::Mutation| at.key.first().is_some_and(|kind| kinds.contains(kind));
         let shown: Vec<_> = batch.mutations.iter().filter(item).cloned().collect();
         let sequence = disk.commit(batch)?;
         for mutation in shown {

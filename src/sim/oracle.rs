@@ -247,8 +247,8 @@ impl Oracle {
         item.dominated(&context.vector, &held).map_err(|text| siblings(&format!("{who} was shown {text}")))
     }
 
-    /// The acknowledged write that a set of copies does not know. One is promised to survive the loss of any W - 1 of the
-    /// disks that acknowledged it.
+    /// The acknowledged write that a set of copies does not know. One is promised to survive the loss of any W - 1 of
+    /// the disks that acknowledged it.
     pub(super) fn lost(
         &self,
         at: usize,

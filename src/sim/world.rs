@@ -351,8 +351,8 @@ impl World {
             let damaged = |node: u16| self.nodes[usize::from(node)].damaged;
             if let Some((write, dot)) = self.oracle.lost(at, &together, usize::from(self.options.w), &damaged) {
                 let text = format!(
-                    "acknowledged write {write} (dot {dot}) of {:?} is on no owner any more, and nothing replaced it; the \
-                     owners are {:?} (counted from 0), the nodes that confirmed it {:?}, those that lost something {:?}",
+                    "acknowledged write {write} (dot {dot}) of {:?} is on no owner any more, and nothing replaced it; \
+                     owners (counted from 0) {:?}, confirmed by {:?}, lost something {:?}",
                     item.address,
                     item.owners,
                     self.oracle.writes.get(&write).and_then(|write| write.acked.as_ref()).map(|(_, copies)| copies),

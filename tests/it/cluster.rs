@@ -1,7 +1,8 @@
-//! A cluster of three processes in a directory of its own: certificates, configurations, profiles, data and logs.
+//! A cluster of three processes, or five, in a directory of its own: certificates, configurations, profiles, data and
+//! logs.
 //!
 //! ```text
-//!   DIR/certs/    what `quorate cert` made: ca, n1 n2 n3, app (a client), ops (an administrator)
+//!   DIR/certs/    what `quorate cert` made: ca, n1 n2 .., app (a client), ops (an administrator)
 //!   DIR/n1.toml   configuration      DIR/n1   data      DIR/n1.log   all that the node has printed
 //!   DIR/client.toml, admin.toml      profiles
 //! ```
@@ -28,26 +29,31 @@ use super::until;
 
 /// What opens the HTTP doors.
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// The names of the nodes.
+/// The names of the nodes of most clusters.
 pub(crate) const NAMES: [&str; 3] = ["n1", "n2", "n3"];
+/// The names of the nodes of the largest.
+const ALL_NAMES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
 /// What clusters differ in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
+    pub(crate) nodes: usize,
     pub(crate) shards: u16,
     pub(crate) durability: &'static str,
 }
 
 impl Shape {
     /// One shard, and nothing waits for the disk.
-    pub(crate) const SMALL: Self = Self { shards: 1, durability: "os" };
+    pub(crate) const SMALL: Self = Self { nodes: 3, shards: 1, durability: "os" };
     /// One shard, and an acknowledged write is on the disk.
-    pub(crate) const SAFE: Self = Self { shards: 1, durability: "sync" };
+    pub(crate) const SAFE: Self = Self { nodes: 3, shards: 1, durability: "sync" };
     /// Three shards.
-    pub(crate) const WIDE: Self = Self { shards: 3, durability: "os" };
+    pub(crate) const WIDE: Self = Self { nodes: 3, shards: 3, durability: "os" };
+    /// Five nodes, so that two can stand in for two others.
+    pub(crate) const FIVE: Self = Self { nodes: 5, shards: 1, durability: "sync" };
 }
 
-/// Three nodes. Fields are dropped in this order.
+/// The nodes. Fields are dropped in this order.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Process>,
@@ -57,10 +63,10 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Three running nodes that are a cluster, all connected.
+    /// Running nodes that are a cluster, all connected.
     pub(crate) fn start(shape: Shape) -> Self {
         let mut cluster = Self::prepare(shape);
-        (0..NAMES.len()).for_each(|node| cluster.start_node(node));
+        (0..shape.nodes).for_each(|node| cluster.start_node(node));
         cluster.create().expect_code(0);
         cluster.all_connected();
         cluster
@@ -74,12 +80,14 @@ impl Cluster {
         let mut token = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join("token"));
         let token = token.as_mut().expect("a file in our own directory");
         token.write_all(TOKEN.as_bytes()).expect("a few bytes");
-        let nodes = NAMES.map(|name| {
+        let names = &ALL_NAMES[..shape.nodes];
+        let node = |name: &&str| {
             let config = dir.path().join(format!("{name}.toml"));
             Process::new(["server", "--config", &text_of(&config)], dir.path(), &dir.path().join(format!("{name}.log")))
-        });
-        let cluster = Self { nodes: nodes.into(), dir, ports, shape };
-        for (node, name) in NAMES.iter().enumerate() {
+        };
+        let nodes = names.iter().map(node).collect();
+        let cluster = Self { nodes, dir, ports, shape };
+        for (node, name) in names.iter().enumerate() {
             fs::write(cluster.path(&format!("{name}.toml")), cluster.config(node)).expect("a configuration");
         }
         cluster.write_profile("client.toml", "app");
@@ -93,7 +101,7 @@ impl Cluster {
 
     /// A node's configuration.
     pub(crate) fn config(&self, node: usize) -> String {
-        let (name, Shape { shards, durability }) = (NAMES[node], self.shape);
+        let (name, Shape { shards, durability, .. }) = (ALL_NAMES[node], self.shape);
         let (control, http) = (self.ports.control(node), self.ports.http(node));
         format!(
             "name = \"{name}\"\ndata_dir = \"{name}\"\nlisten = \"{control}\"\nshards = {shards}\n\
@@ -105,7 +113,7 @@ impl Cluster {
     }
 
     fn write_profile(&self, file: &str, who: &str) {
-        let nodes = (0..NAMES.len()).map(|node| format!("\"{}\"", self.ports.control(node))).collect::<Vec<_>>();
+        let nodes = (0..self.shape.nodes).map(|node| format!("\"{}\"", self.ports.control(node))).collect::<Vec<_>>();
         let text = format!(
             "nodes = [{}]\ncertificate = \"certs/{who}.crt\"\nkey = \"certs/{who}.key\"\nca = \"certs/ca.crt\"\n",
             nodes.join(", ")
@@ -121,7 +129,7 @@ impl Cluster {
 
     /// `quorate cluster create`, with the administrator's certificate.
     pub(crate) fn create(&self) -> super::command::Ran {
-        let nodes = (0..NAMES.len()).map(|node| format!("{}={}", NAMES[node], self.ports.control(node)));
+        let nodes = (0..self.shape.nodes).map(|node| format!("{}={}", ALL_NAMES[node], self.ports.control(node)));
         let admin = ["cluster", "create", "--admin-dir", "certs", "--admin", "ops"];
         Invocation::new().inside(self.dir.path()).args(admin).args(nodes).run()
     }
@@ -142,8 +150,8 @@ impl Cluster {
     }
 
     /// The doors of all nodes.
-    pub(crate) fn doors(&self) -> [Door; 3] {
-        [self.door(0), self.door(1), self.door(2)]
+    pub(crate) fn doors(&self) -> Vec<Door> {
+        (0..self.shape.nodes).map(|node| self.door(node)).collect()
     }
 
     /// How a node sees itself and the others.
@@ -156,7 +164,7 @@ impl Cluster {
         self.linked(nodes);
         for node in nodes {
             let door = self.door(*node);
-            until(&format!("{} is ready and trusted", NAMES[*node]), || {
+            until(&format!("{} is ready and trusted", ALL_NAMES[*node]), || {
                 let status = door.try_ask("GET", "/v1/cluster/status", &[], &[])?;
                 let ready = door.try_ask("GET", "/readyz", &[], &[])?;
                 let trusted = status.json()["node"]["unverified"] == false;
@@ -169,20 +177,21 @@ impl Cluster {
     pub(crate) fn linked(&self, nodes: &[usize]) {
         for node in nodes {
             let door = self.door(*node);
-            until(&format!("{} reaches {nodes:?} of {NAMES:?}", NAMES[*node]), || {
+            until(&format!("{} reaches {nodes:?} of {ALL_NAMES:?}", ALL_NAMES[*node]), || {
                 let status = door.try_ask("GET", "/v1/cluster/status", &[], &[])?;
                 let members = status.json()["nodes"].as_array().cloned().unwrap_or_default();
                 let is_reached = |other: &usize| {
-                    members.iter().any(|member| member["name"] == NAMES[*other] && member["connected"] == true)
+                    members.iter().any(|member| member["name"] == ALL_NAMES[*other] && member["connected"] == true)
                 };
                 if nodes.iter().all(is_reached) { Ok(()) } else { Err(status.to_string()) }
             });
         }
     }
 
-    /// Waits until all three nodes are connected with each other and ready.
+    /// Waits until all nodes are connected with each other and ready.
     pub(crate) fn all_connected(&self) {
-        self.connected(&[0, 1, 2]);
+        let all: Vec<usize> = (0..self.shape.nodes).collect();
+        self.connected(&all);
     }
 
     /// Waits until each node makes all three copies of an item. A node that was killed and started again may be
@@ -211,7 +220,7 @@ impl Cluster {
 
     /// The control addresses.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        (0..NAMES.len()).map(|node| self.ports.control(node)).collect()
+        (0..self.shape.nodes).map(|node| self.ports.control(node)).collect()
     }
 
     /// A Rust client, driven by this runtime.
@@ -224,7 +233,7 @@ impl Cluster {
     pub(crate) fn run_still(&mut self, nodes: &[usize]) {
         for node in nodes {
             let running = self.nodes[*node].is_running();
-            assert!(running, "{} has ended", NAMES[*node]);
+            assert!(running, "{} has ended", ALL_NAMES[*node]);
         }
     }
 }
@@ -240,7 +249,7 @@ pub(crate) fn make_certificates(dir: &Path) {
     let certs = text_of(&dir.join("certs"));
     let cert = |arguments: &[&str]| Invocation::new().args(["cert", "--dir", &certs]).args(arguments).run();
     cert(&["ca"]).expect_code(0);
-    for name in NAMES {
+    for name in ALL_NAMES {
         cert(&["node", name]).expect_code(0);
     }
     cert(&["client", "app"]).expect_code(0);

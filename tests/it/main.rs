@@ -31,6 +31,7 @@ mod importing;
 mod input;
 mod refusals;
 mod slow_peer;
+mod standing_in;
 mod storing;
 mod strangers;
 

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A node is the wrapping sum of its items' hashes, so a write subtracts what it replaces and adds what it stores: no
-//! rescan, and the order of writes does not matter. Two replicas with equal roots hold equal items, but for one chance in
-//! 2^64 a comparison; sums defend against accidents, not against a client that forges its own items' hashes.
+//! rescan, and the order of writes does not matter. Two replicas with equal roots hold equal items, but for one chance
+//! in 2^64 a comparison; sums defend against accidents, not against a client that forges its own items' hashes.
 //!
 //! A tree is built from a listing of the partition while writes go on: keys up to the cursor are counted as they are
 //! written, keys above it when the listing gets there. 32 KiB a partition.

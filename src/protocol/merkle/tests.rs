@@ -102,15 +102,16 @@ proptest! {
 
     #[test]
     fn differing_leaves_are_those_of_differing_items(ours in writes(), theirs in writes()) {
-        let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) = (ours.into_iter().collect(), theirs.into_iter().collect());
+        let ours: BTreeMap<_, _> = ours.into_iter().collect();
+        let theirs: BTreeMap<_, _> = theirs.into_iter().collect();
         let (a, b) = (rescan(&ours), rescan(&theirs));
         let keys: BTreeSet<&Bytes> = ours.keys().chain(theirs.keys()).collect();
         let expected: BTreeSet<usize> =
             keys.into_iter().filter(|key| ours.get(*key) != theirs.get(*key)).map(|key| leaf_of(key, BITS)).collect();
         let inner: Vec<usize> = (0..FANOUT).filter(|at| a.inner()[*at] != b.inner()[*at]).collect();
         let leaves = inner.iter().flat_map(|at| (0..FANOUT).map(move |leaf| (at * FANOUT + leaf, *at, leaf)));
-        let found: BTreeSet<usize> =
-            leaves.filter(|(_, at, leaf)| a.leaves(*at)[*leaf] != b.leaves(*at)[*leaf]).map(|(all, _, _)| all).collect();
+        let differing = leaves.filter(|(_, at, leaf)| a.leaves(*at)[*leaf] != b.leaves(*at)[*leaf]);
+        let found: BTreeSet<usize> = differing.map(|(all, _, _)| all).collect();
         prop_assert_eq!(found, expected.clone());
         prop_assert_eq!(a.root() == b.root(), expected.is_empty());
     }

@@ -27,8 +27,8 @@ pub struct Listed {
 /// How far the sums have been built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Progress {
-    /// Everything up to the cursor is in the sums; `None` for nothing. While a page is being read, `written` has what was
-    /// stored above the cursor meanwhile: the page may have it as it was before.
+    /// Everything up to the cursor is in the sums; `None` for nothing. While a page is being read, `written` has what
+    /// was stored above the cursor meanwhile: the page may have it as it was before.
     Building { cursor: Option<Bytes>, written: Option<BTreeMap<Bytes, u64>> },
     /// Everything is.
     Ready,
@@ -102,8 +102,8 @@ impl Tree {
         *self = Self::new();
     }
 
-    /// Where the listing is to go on; `None` when the tree is ready or a page is being read. `unsettled` are writes that
-    /// the listing may not see yet.
+    /// Where the listing is to go on; `None` when the tree is ready or a page is being read. `unsettled` are writes
+    /// that the listing may not see yet.
     pub fn begin_page(&mut self, unsettled: impl IntoIterator<Item = (Bytes, u64)>) -> Option<Option<Bytes>> {
         let Progress::Building { cursor, written } = &mut self.progress else { return None };
         if written.is_some() {

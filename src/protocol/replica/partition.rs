@@ -73,16 +73,16 @@ impl Partition {
         self.actor = None;
     }
 
-    /// Covers what another owner's clock covered before an exchange with it that was completed. Returns whether anything
-    /// changed, and is to be sealed.
+    /// Covers what another owner's clock covered before an exchange with it that was completed. Returns whether
+    /// anything changed, and is to be sealed.
     pub fn join_clock(&mut self, theirs: &PartitionClock) -> bool {
         let changed = self.clock.join(theirs);
         self.clock_unlogged |= changed;
         changed
     }
 
-    /// Forgets what is covered: a record was lost, and nobody knows which dots were in it. To cover less is always safe;
-    /// the next completed exchanges bring back what the other owners cover.
+    /// Forgets what is covered: a record was lost, and nobody knows which dots were in it. To cover less is always
+    /// safe; the next completed exchanges bring back what the other owners cover.
     pub fn forget_clock(&mut self) {
         self.clock = PartitionClock::default();
         self.clock_unlogged = true;

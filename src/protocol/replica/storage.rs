@@ -135,7 +135,8 @@ pub struct Batch {
 
 /// The disk, as a shard sees it. Writing is not here: a turn hands out a [`Batch`] and its driver commits it.
 pub trait Storage {
-    /// Looks up an item, or a hint when the key is a hint's. Must not block on the disk: what the cache cannot answer is `Pending` and read elsewhere.
+    /// Looks up an item, or a hint when the key is a hint's. Must not block on the disk: what the cache cannot answer
+    /// is `Pending` and read elsewhere.
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup;
 
     /// Begins to list item keys; the page goes to `Shard::handle_scan` with the id.

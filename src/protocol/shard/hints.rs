@@ -1,8 +1,8 @@
 //! Hints: writes that this node keeps for owners that could not be reached (Dynamo 4.6).
 //!
-//! A hint is the whole item, under the name of its home node, with every dot unchanged. Hints for one item collapse into
-//! one: the second is joined into the first. An accepted hint is never dropped; `handoff` removes it once its home node
-//! has reported that it is fsynced there. What does not fit is refused, and then does not count toward W.
+//! A hint is the whole item, under the name of its home node, with every dot unchanged. Hints for one item collapse
+//! into one: the second is joined into the first. An accepted hint is never dropped; `handoff` removes it once its home
+//! node has reported that it is fsynced there. What does not fit is refused, and then does not count toward W.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -210,8 +210,8 @@ impl Shard {
         }
         let name = self.view.roster.name_of(home);
         let text = format!(
-            "this shard keeps {held} bytes of hints for {name}; the limit is {limit} (hint_bytes_max): bring {name} back, \
-             or raise the limit"
+            "this shard keeps {held} bytes of hints for {name}; the limit is {limit} (hint_bytes_max): bring {name} \
+             back, or raise the limit"
         );
         Err(Failure::new(FailureCode::Overloaded, text))
     }

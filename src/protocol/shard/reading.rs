@@ -214,8 +214,8 @@ impl Shard {
         }
     }
 
-    /// What this node keeps of an item for which it stands in was read. It knows nothing of what it was not told: that adds
-    /// data, and counts when there is any.
+    /// What this node keeps of an item for which it stands in was read. It knows nothing of what it was not told: that
+    /// adds data, and counts when there is any.
     pub(super) fn own_hints_read(
         &mut self,
         now: Now,
@@ -224,7 +224,8 @@ impl Shard {
         keys: &[ItemKey],
         storage: &mut dyn Storage,
     ) {
-        // With durability `sync` nothing is shown that is not fsynced. The client asks again; a wait would need a place.
+        // With durability `sync` nothing is shown that is not fsynced. The client asks again; a wait would need a
+        // place.
         let shown = (self.newest_unsafe(keys).is_none()).then_some(hints);
         let Some(operation) = self.operations.get_mut(id) else { return };
         let me = operation.owners.me();
@@ -342,7 +343,8 @@ impl Shard {
         };
         self.counters.write_backs += 1;
         let mut writing = Put::new(operation.owners.n(), *w, Strictness::Strict);
-        // A merge of what was read is stored on owners only: hints of it would say nothing that their home lacks for long.
+        // A merge of what was read is stored on owners only: hints of it would say nothing that their home lacks for
+        // long.
         operation.owners.slots().for_each(|slot| writing.exhaust_stand_ins(slot));
         operation.writing = Some(writing);
         let merged = reading.get.merged().clone();

@@ -112,8 +112,8 @@ impl Shard {
         }
     }
 
-    /// Lets a completed exchange count as soon as all that it brought is safe: otherwise a power loss could take what it
-    /// brought from a node that is believed because of it.
+    /// Lets a completed exchange count as soon as all that it brought is safe: otherwise a power loss could take what
+    /// it brought from a node that is believed because of it.
     pub(super) fn when_all_is_safe(&mut self, pair: Pair) {
         self.release.turn.push(Waiter::Compared(pair));
     }

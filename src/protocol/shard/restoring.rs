@@ -1,8 +1,9 @@
 //! Rot: a copy whose checksums do not match is restored from the other owners, and kept aside.
 //!
-//! Only when *all* other owners gave a readable answer that counts: then what this node knew of the item and nobody else
-//! does was confirmed by no other owner, which is the loss of one disk, and W > 1 is made for that. The partition's actor
-//! is rotated first (rule 1), and its clock forgotten: what they say of the item may be gone with the record.
+//! Only when *all* other owners gave a readable answer that counts: then what this node knew of the item and nobody
+//! else does was confirmed by no other owner, which is the loss of one disk, and W > 1 is made for that. The
+//! partition's actor is rotated first (rule 1), and its clock forgotten: what they say of the item may be gone with the
+//! record.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -75,7 +75,8 @@ impl Shard {
         self.with_item(now, (partition, &key, &address), task, storage).map_err(|_| overloaded())
     }
 
-    /// Joins a peer's item into this node's copy, or into a hint. A copy never refuses or truncates; hints have a bound.
+    /// Joins a peer's item into this node's copy, or into a hint. A copy never refuses or truncates; hints have a
+    /// bound.
     #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
     pub(super) fn merge(
         &mut self,

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Each clock was read before anything was compared, so what it covers was stored, or known to be replaced, on the side
-//! that it came from, and is so on both sides now. That stands only while neither side lost a record in between: a process
-//! has a number for each partition, its *life*, that changes when it starts and when a damaged record is replaced, and a
-//! `Settle` for another life is refused.
+//! that it came from, and is so on both sides now. That stands only while neither side lost a record in between: a
+//! process has a number for each partition, its *life*, that changes when it starts and when a damaged record is
+//! replaced, and a `Settle` for another life is refused.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +60,8 @@ impl Clocks {
         self.fingerprint
     }
 
-    /// Takes what the answer to the first question says of the other side's clock. False when it makes no sense, or is of
-    /// another life than an earlier answer.
+    /// Takes what the answer to the first question says of the other side's clock. False when it makes no sense, or is
+    /// of another life than an earlier answer.
     pub(super) fn hear(&mut self, reply: &CompareReply) -> bool {
         if let Some((life, _)) = &self.theirs {
             return *life == reply.life;
@@ -148,9 +148,9 @@ impl Shard {
         Ok(())
     }
 
-    /// All that an exchange brought is safe: what this replica has of the partition was compared with all that the other
-    /// owner has. What the other owner cannot read any more it cannot tell; waiting for it would have two damaged nodes
-    /// wait for each other.
+    /// All that an exchange brought is safe: what this replica has of the partition was compared with all that the
+    /// other owner has. What the other owner cannot read any more it cannot tell; waiting for it would have two damaged
+    /// nodes wait for each other.
     pub(super) fn compared(&mut self, pair: Pair) {
         let Some(waiting) = self.exchanges.unverified.get_mut(&pair.partition) else { return };
         waiting.remove(&pair.peer);

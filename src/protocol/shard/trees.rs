@@ -1,7 +1,7 @@
 //! The hash trees of a shard's partitions: built in the background, and built again now and then to find rot.
 //!
-//! A tree is kept in step by writes, so it says what *should* be on the disk. Verifying builds a second one from what *is*
-//! there. Where the two differ, bytes changed without a write: the second takes the first one's place, the next
+//! A tree is kept in step by writes, so it says what *should* be on the disk. Verifying builds a second one from what
+//! *is* there. Where the two differ, bytes changed without a write: the second takes the first one's place, the next
 //! exchange finds the leaf, and the damaged copy is restored (`restoring`).
 
 use core::time::Duration;

@@ -9,8 +9,8 @@
 //!   Settled       nothing
 //! ```
 //!
-//! A `Compare` without a node asks for the sums of the inner nodes themselves; its answer brings the answerer's clock, as
-//! it was when the sums were read, unless it is the asker's too.
+//! A `Compare` without a node asks for the sums of the inner nodes themselves; its answer brings the answerer's clock,
+//! as it was when the sums were read, unless it is the asker's too.
 
 use bytes::{BufMut, Bytes};
 

@@ -211,7 +211,8 @@ fn owner_that_stays_silent_gets_its_copy_by_a_hint_after_the_client_was_told() {
     assert_eq!(cluster.copy(silent, &k), cluster.copy(owners[0], &k));
 }
 
-/// Rule 2. `riak_kv` lost such writes: the second put of the fallback had a dot whose meaning its replicas did not know.
+/// Rule 2. `riak_kv` lost such writes: the second put of the fallback had a dot whose meaning its replicas did not
+/// know.
 #[test]
 fn rule_2_two_puts_of_a_fallback_with_a_delivered_hint_between_them() {
     let Place { mut cluster, k, owners, fallbacks } = five();
