@@ -1,7 +1,9 @@
 //! Checkers 3 and 8: once everything is mended, all owners become equal, and then it is quiet.
 //!
 //! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are
-//! what a rescan of the disk would make them; no hint that has not gone home; nobody who does not count toward R.
+//! what a rescan of the disk would make them; partition clocks that cover the same dots; no hint that has not gone
+//! home; nobody who does not count toward R. And no clock covers a write that its replica neither holds nor knows
+//! replaced.
 //!
 //! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it
 //! is left out, with its hints and the trees that have it.
@@ -10,8 +12,10 @@ use crate::protocol::merkle::Tree;
 use crate::protocol::replica::{ItemKey, ItemRange, KeyKind, open_copy};
 use crate::protocol::shard::Shard;
 use crate::protocol::types::PartitionId;
+use crate::protocol::version::VersionVector;
 
 use super::finding::{Checker, Finding};
+use super::node::Node;
 use super::oracle::Item;
 use super::world::{CONVERGENCE_NS_MAX, World};
 
@@ -30,11 +34,16 @@ const FRAMES_FREE: u64 = 20;
 impl World {
     /// Checker 3: what is not equal yet, in words.
     pub(super) fn difference(&self) -> Option<String> {
-        self.kept_hints().or_else(|| self.differing_item()).or_else(|| self.doubted()).or_else(|| self.differing_tree())
+        self.kept_hints()
+            .or_else(|| self.differing_item())
+            .or_else(|| self.doubted())
+            .or_else(|| self.differing_tree())
+            .or_else(|| self.differing_clock())
     }
 
     /// Checker 3: once everything is mended, all owners become equal.
     pub(super) fn check_convergence(&mut self) {
+        self.check_clocks();
         let Some(what) = self.difference() else { return };
         let text = format!("{} s after everything was mended {what}", CONVERGENCE_NS_MAX / 1_000_000_000);
         self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
@@ -64,8 +73,8 @@ impl World {
             let copies: Vec<_> = item.owners.iter().map(|owner| copy(item, *owner)).collect();
             let equal = copies.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
             let readable = copies.iter().flatten().all(|(_, copy)| copy.is_ok());
-            let good = equal && readable;
-            !good && !self.is_hopeless(item)
+            let settled = equal && readable;
+            !settled && !self.is_hopeless(item)
         };
         let item = self.oracle.items.iter().find(differs)?;
         let says = |owner: &u16| {
@@ -88,13 +97,10 @@ impl World {
 
     /// The trees of all owners are equal, and what a rescan would make them.
     fn differing_tree(&self) -> Option<String> {
-        let hopeless: Vec<PartitionId> =
-            self.oracle.items.iter().filter(|item| self.is_hopeless(item)).map(|item| item.partition).collect();
+        let hopeless = self.hopeless_partitions();
         for (node, number) in self.nodes.iter().zip(1..) {
             for partition in node.view.layout.owned_by(node.view.me) {
-                let seat = partition.as_index() % node.seats.len();
-                let shard = node.seats.get(seat).and_then(|seat| seat.shard.as_ref());
-                let Some(kept) = shard.and_then(|shard| shard.tree(partition)) else {
+                let Some(kept) = shard_of(node, partition).and_then(|shard| shard.tree(partition)) else {
                     return Some(format!("n{number} has no hash tree of {partition}"));
                 };
                 if *kept != self.rescan(number - 1, partition) && !hopeless.contains(&partition) {
@@ -103,6 +109,46 @@ impl World {
             }
         }
         None
+    }
+
+    /// The clocks of all owners cover the same.
+    fn differing_clock(&self) -> Option<String> {
+        let layout = &self.nodes.first()?.view.layout;
+        let hopeless = self.hopeless_partitions();
+        let differs = |partition: &PartitionId| {
+            let clock = |owner: &u16| shard_of(&self.nodes[usize::from(*owner)], *partition)?.clock(*partition);
+            let clocks: Vec<_> = layout.owner_indices(*partition).iter().map(clock).collect();
+            !hopeless.contains(partition) && clocks.windows(2).any(|pair| matches!(pair, [a, b] if a != b))
+        };
+        let partition = layout.partitions().find(differs)?;
+        Some(format!("the clocks of {partition} differ between its owners"))
+    }
+
+    /// Checker 3, the other way round: what a clock covers is held here or was replaced. Rule 8 will refuse it
+    /// otherwise.
+    fn check_clocks(&mut self) {
+        let unfounded = |item: &Item| {
+            item.owners.iter().find_map(|owner| {
+                let node = &self.nodes[usize::from(*owner)];
+                let clock = shard_of(node, item.partition)?.clock(item.partition)?;
+                let record = node.disk.held(item.partition, item.key.as_bytes());
+                let held = match record.map(|record| open_copy(&item.address, record)) {
+                    None => VersionVector::new(),
+                    Some(Ok(held)) => held.context(),
+                    // Until it is restored nobody knows.
+                    Some(Err(_)) => return None,
+                };
+                let dot = item.all_dots().find(|dot| clock.covers(*dot) && !held.covers(*dot))?;
+                Some(format!(
+                    "the clock of n{} covers {dot} of {:?}, which its copy does not know",
+                    owner + 1,
+                    item.address
+                ))
+            })
+        };
+        if let Some(text) = self.oracle.items.iter().find_map(unfounded) {
+            self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
+        }
     }
 
     /// The tree of what is on a disk.
@@ -116,6 +162,10 @@ impl World {
         tree.begin_page([]);
         tree.finish_page(page.items, false, node.view.layout.partition_bits());
         tree
+    }
+
+    fn hopeless_partitions(&self) -> Vec<PartitionId> {
+        self.oracle.items.iter().filter(|item| self.is_hopeless(item)).map(|item| item.partition).collect()
     }
 
     /// Nobody can restore it.
@@ -157,4 +207,9 @@ impl World {
         };
         self.finding.get_or_insert(Finding::new(Checker::Termination, text));
     }
+}
+
+/// The shard of a running node that has a partition.
+fn shard_of(node: &Node, partition: PartitionId) -> Option<&Shard> {
+    node.seats.get(partition.as_index() % node.seats.len())?.shard.as_ref()
 }

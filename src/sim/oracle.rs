@@ -342,6 +342,11 @@ impl Item {
         });
     }
 
+    /// Every dot that a commit ever showed.
+    pub(super) fn all_dots(&self) -> impl Iterator<Item = Dot> {
+        self.dots.iter().map(|seen| seen.dot)
+    }
+
     /// How many writes the item has seen.
     pub(super) fn writes(&self) -> usize {
         self.dots.len()

@@ -61,13 +61,20 @@ impl Schedule {
         }
     }
 
-    /// The next pair to compare, if one is due and there is room; it is running from here on.
-    pub fn begin(&mut self, now: Instant, reachable: impl Fn(u16) -> bool) -> Option<Pair> {
+    /// The next pair to compare, if one is due and there is room; it is running from here on. Of those that are due the
+    /// doubted come first: reads wait for them.
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        reachable: impl Fn(u16) -> bool,
+        doubted: impl Fn(PartitionId) -> bool,
+    ) -> Option<Pair> {
         if self.running >= RUNNING_MAX {
             return None;
         }
         let due = |(pair, entry): &(&Pair, &Entry)| !entry.running && entry.due <= now && reachable(pair.peer);
-        let (pair, _) = self.pairs.iter().filter(due).min_by_key(|(pair, entry)| (entry.due, **pair))?;
+        let rank = |(pair, entry): &(&Pair, &Entry)| (!doubted(pair.partition), entry.due, **pair);
+        let (pair, _) = self.pairs.iter().filter(due).min_by_key(rank)?;
         let pair = *pair;
         let entry = self.pairs.get_mut(&pair)?;
         (entry.running, entry.again, entry.began) = (true, false, now);
@@ -106,6 +113,13 @@ impl Schedule {
     #[must_use]
     pub fn in_sync(&self, pair: Pair) -> Option<Instant> {
         self.pairs.get(&pair)?.in_sync
+    }
+
+    /// The oldest such time of a partition's pairs; `None` while one has never completed.
+    #[must_use]
+    pub fn partition_in_sync(&self, partition: PartitionId) -> Option<Instant> {
+        let all = Pair { partition, peer: 0 }..=Pair { partition, peer: u16::MAX };
+        self.pairs.range(all).map(|(_, entry)| entry.in_sync).min().flatten()
     }
 
     /// The oldest such time of all pairs; `None` while one has never completed.

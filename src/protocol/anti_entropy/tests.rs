@@ -150,16 +150,16 @@ fn disturbed_pairs_come_first_and_every_pair_comes() {
         schedule.add(pair, now);
     }
     for expected in all {
-        assert_eq!(schedule.begin(now, |_| true), Some(expected));
+        assert_eq!(schedule.begin(now, |_| true, |_| false), Some(expected));
         schedule.finish(expected, true, now, 512);
     }
-    assert_eq!(schedule.begin(now, |_| true), None, "all agree");
+    assert_eq!(schedule.begin(now, |_| true, |_| false), None, "all agree");
     now = now.after(Duration::from_secs(1));
     schedule.disturb(2, now);
-    assert_eq!(schedule.begin(now, |_| true), Some(pair(0, 2)));
-    assert_eq!(schedule.begin(now, |peer| peer != 2), None, "nobody compares with whom it cannot reach");
+    assert_eq!(schedule.begin(now, |_| true, |_| false), Some(pair(0, 2)));
+    assert_eq!(schedule.begin(now, |peer| peer != 2, |_| false), None, "nobody compares with whom it cannot reach");
     schedule.finish(pair(0, 2), false, now, 0);
-    assert_eq!(schedule.begin(now, |_| true), Some(pair(1, 2)));
+    assert_eq!(schedule.begin(now, |_| true, |_| false), Some(pair(1, 2)));
     let due = schedule.next_due(|_| true).unwrap();
     assert!(due > now && due <= now.after(Duration::from_secs(1)), "a failed one is tried again soon");
     assert!(schedule.oldest_in_sync().is_some());
@@ -170,8 +170,25 @@ fn pair_disturbed_while_it_runs_is_compared_again_at_once() {
     let mut schedule = Schedule::default();
     let now = Instant::from_nanos(5);
     schedule.add(pair(0, 1), now);
-    schedule.begin(now, |_| true).unwrap();
+    schedule.begin(now, |_| true, |_| false).unwrap();
     schedule.disturb_pair(pair(0, 1), now);
     schedule.finish(pair(0, 1), true, now, 0);
-    assert_eq!(schedule.begin(now, |_| true), Some(pair(0, 1)));
+    assert_eq!(schedule.begin(now, |_| true, |_| false), Some(pair(0, 1)));
+}
+
+#[test]
+fn doubted_partitions_come_first_of_those_that_are_due() {
+    let mut schedule = Schedule::default();
+    let now = Instant::from_nanos(9);
+    schedule.add(pair(0, 1), Instant::from_nanos(1));
+    schedule.add(pair(1, 1), Instant::from_nanos(2));
+    schedule.add(pair(2, 1), Instant::from_nanos(10));
+    let doubted = |partition: PartitionId| partition.as_u16() > 0;
+    assert_eq!(schedule.begin(now, |_| true, doubted), Some(pair(1, 1)), "partition 2 is not due yet");
+    assert_eq!(schedule.begin(now, |_| true, doubted), Some(pair(0, 1)));
+    assert_eq!(schedule.begin(now, |_| true, doubted), None);
+    schedule.finish(pair(1, 1), true, now, 0);
+    assert_eq!(schedule.partition_in_sync(PartitionId::new(1)), Some(now));
+    assert_eq!(schedule.partition_in_sync(PartitionId::new(0)), None);
+    assert_eq!(schedule.oldest_in_sync(), None);
 }

@@ -12,8 +12,8 @@ use super::settling::{Clocks, Lives};
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
-use crate::protocol::merkle::{FANOUT, Listed, Tree, leaf_range};
-use crate::protocol::replica::{ItemKey, ItemPage, ItemRange, PartitionClock, ReadError, ReadId, Storage, open_copy};
+use crate::protocol::merkle::{Tree, leaf_range};
+use crate::protocol::replica::{ItemKey, ItemRange, PartitionClock, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
 use crate::protocol::wire::{
     CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, MergeRequest,
@@ -27,9 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The schedule is looked at this often when nothing else calls for it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Items of a page: a wide key's items share one leaf, and this bounds what is kept of it.
-const PAGE_ITEMS: usize = 1_024;
-/// Pages that peers wait for at once.
-const SERVED_MAX: usize = 64;
+pub(super) const PAGE_ITEMS: usize = 1_024;
 
 /// An exchange under way.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ impl Asked {
 
 /// Who wants a page of items.
 #[derive(Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     Tree,
     Exchange(u64),
     Peer { source: Source, correlation: u64 },
@@ -83,8 +81,8 @@ pub(super) struct Exchanges {
     pub(super) lives: Lives,
     running: BTreeMap<u64, Running>,
     asked: BTreeMap<u64, Asked>,
-    pages: BTreeMap<ReadId, Wanted>,
-    served: usize,
+    pub(super) pages: BTreeMap<ReadId, Wanted>,
+    pub(super) served: usize,
     next: u64,
     look_at: Option<Instant>,
     /// Partitions whose copies may lack acknowledged writes, and the owners that each has yet to be compared with.
@@ -147,6 +145,12 @@ impl Shard {
         self.exchanges.schedule.oldest_in_sync()
     }
 
+    /// Since when a partition is known to agree with all its other owners' copies; `None` while that is not known.
+    #[must_use]
+    pub fn partition_in_sync_since(&self, partition: PartitionId) -> Option<Instant> {
+        self.exchanges.schedule.partition_in_sync(partition)
+    }
+
     /// The hash tree of a partition; `None` while it is being built.
     #[must_use]
     pub fn tree(&self, partition: PartitionId) -> Option<&Tree> {
@@ -185,7 +189,7 @@ impl Shard {
         }
     }
 
-    fn look_by(&mut self, at: Instant) {
+    pub(super) fn look_by(&mut self, at: Instant) {
         self.exchanges.look_at = Some(self.exchanges.look_at.map_or(at, |look_at| look_at.min(at)));
     }
 
@@ -215,7 +219,9 @@ impl Shard {
         }
         while !self.stopping {
             let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
-            let Some(pair) = self.exchanges.schedule.begin(now.instant, reachable) else { break };
+            let Exchanges { schedule, unverified, .. } = &mut self.exchanges;
+            let doubted = |partition: PartitionId| unverified.contains_key(&partition);
+            let Some(pair) = schedule.begin(now.instant, reachable, doubted) else { break };
             self.begin_exchange(now, pair, storage);
         }
         let reachable = |peer: u16| !self.stopping && self.peers.is_up(PeerIndex::new(peer));
@@ -289,7 +295,7 @@ impl Shard {
         }
     }
 
-    fn leaf(&self, partition: PartitionId, leaf: u16, after: Bytes) -> ItemRange {
+    pub(super) fn leaf(&self, partition: PartitionId, leaf: u16, after: Bytes) -> ItemRange {
         let (from, until) = leaf_range(partition.as_u16(), self.view.layout.partition_bits(), leaf);
         ItemRange { partition, from, after, until, limit: PAGE_ITEMS }
     }
@@ -462,7 +468,7 @@ impl Shard {
         self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
     }
 
-    fn listed(
+    pub(super) fn listed(
         &mut self,
         now: Now,
         number: u64,
@@ -484,7 +490,7 @@ impl Shard {
         }
     }
 
-    fn fail_exchange(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
+    pub(super) fn fail_exchange(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
         if let Some(running) = self.exchanges.running.get_mut(&number) {
             running.exchange.fail();
             self.drive(now, number, storage);
@@ -508,113 +514,6 @@ impl Shard {
         }
         if agrees {
             self.settle(now, pair, clocks);
-        }
-    }
-
-    /// Tells a peer the sums that it asks for.
-    pub(super) fn serve_compare(
-        &mut self,
-        source: Source,
-        header: &Header,
-        request: &CompareRequest,
-    ) -> Result<(), Failure> {
-        if let Some(node) = request.inner.iter().find(|node| usize::from(**node) >= FANOUT) {
-            let text = format!("there is no inner node {node}; a hash tree has {FANOUT}");
-            return Err(Failure::new(FailureCode::BadInput, text));
-        }
-        let reply = match self.exchanges.trees.get(request.partition).filter(|tree| tree.is_ready()) {
-            None => {
-                self.exchanges.trees.want(request.partition);
-                CompareReply { ready: false, life: 0, clock: Bytes::new(), sums: Vec::new() }
-            }
-            // The clock is as old as the sums: both are of this very moment.
-            Some(tree) if request.inner.is_empty() => {
-                let (life, clock) = self.clock_for(request.partition, request.clock);
-                CompareReply { ready: true, life, clock, sums: tree.inner() }
-            }
-            Some(tree) => {
-                let (life, clock) = (self.exchanges.lives.of(request.partition), Bytes::new());
-                let leaves = |node: &u8| tree.leaves(usize::from(*node)).iter().copied();
-                CompareReply { ready: true, life, clock, sums: request.inner.iter().flat_map(leaves).collect() }
-            }
-        };
-        let header = Header::new(Kind::CompareReply, header.correlation, 0, self.view.layout.id());
-        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
-        self.reply(source, bytes);
-        Ok(())
-    }
-
-    /// Begins to list a leaf for a peer.
-    pub(super) fn serve_keys(
-        &mut self,
-        source: Source,
-        header: &Header,
-        request: KeysRequest,
-        storage: &mut dyn Storage,
-    ) -> Result<(), Failure> {
-        if self.exchanges.served >= SERVED_MAX {
-            let text = format!("{SERVED_MAX} lists of items are being read in this shard; ask again, slower");
-            return Err(Failure::new(FailureCode::Overloaded, text));
-        }
-        if usize::from(request.leaf) >= crate::protocol::merkle::LEAVES {
-            let text =
-                format!("there is no leaf {}; a hash tree has {}", request.leaf, crate::protocol::merkle::LEAVES);
-            return Err(Failure::new(FailureCode::BadInput, text));
-        }
-        let id = self.items.next_read();
-        let range = self.leaf(request.partition, request.leaf, request.after);
-        self.exchanges.served += 1;
-        self.exchanges.pages.insert(id, Wanted::Peer { source, correlation: header.correlation });
-        storage.items(id, range);
-        Ok(())
-    }
-
-    /// Has the next page of a tree read, a bounded piece of work at a time.
-    fn build_trees(&mut self, now: Now, storage: &mut dyn Storage) {
-        let unsettled = |partition: PartitionId| self.items.unsettled_items(partition, &self.view);
-        let Some((partition, after)) = self.exchanges.trees.begin_page(now.instant, unsettled) else { return };
-        let id = self.items.next_read();
-        let first = Bytes::from_static(&[crate::protocol::replica::KeyKind::Item as u8]);
-        let range =
-            ItemRange { partition, from: first, after: after.unwrap_or_default(), until: None, limit: PAGE_ITEMS };
-        self.exchanges.pages.insert(id, Wanted::Tree);
-        storage.items(id, range);
-    }
-
-    /// Takes a page of items that the storage was asked for.
-    pub fn handle_items(&mut self, now: Now, id: ReadId, page: Result<ItemPage, ReadError>, storage: &mut dyn Storage) {
-        let Some(wanted) = self.exchanges.pages.remove(&id) else { return };
-        let bits = self.view.layout.partition_bits();
-        match wanted {
-            Wanted::Tree => {
-                self.counters.unreadable += u64::from(page.is_err());
-                let rotten = self.exchanges.trees.finish_page(now.instant, page.ok(), bits);
-                self.counters.rot_found += u64::from(rotten);
-                self.look_by(now.instant);
-            }
-            Wanted::Exchange(number) => match page {
-                Err(_) => self.fail_exchange(now, number, storage),
-                Ok(page) => {
-                    let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
-                    self.listed(now, number, Side::Ours, items, page.more, storage);
-                }
-            },
-            Wanted::Peer { source, correlation } => {
-                self.exchanges.served = self.exchanges.served.saturating_sub(1);
-                match page {
-                    Err(error) => {
-                        let failure = Failure::new(FailureCode::Unreadable, error.to_string());
-                        self.reply_failure(source, correlation, &failure);
-                    }
-                    Ok(page) => {
-                        let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
-                        let reply = KeysReply { more: page.more, items };
-                        let header = Header::new(Kind::KeysReply, correlation, 0, self.view.layout.id());
-                        let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
-                        self.reply(source, bytes);
-                    }
-                }
-            }
         }
     }
 }

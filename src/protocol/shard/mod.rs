@@ -19,6 +19,7 @@
 //!
 //! *Caveats.* Membership comes from outside as peers going up and down.
 
+mod comparing;
 mod exchanging;
 mod handoff;
 mod hints;
@@ -196,7 +197,7 @@ impl Shard {
 
     fn disk_nearly_full() -> Failure {
         let text = "this node's disk is nearly full: it takes deletes and reads, but no new values; free space on it, \
-                    or                     write through another node";
+                    or write through another node";
         Failure::new(FailureCode::Overloaded, text)
     }
 

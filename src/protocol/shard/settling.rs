@@ -76,16 +76,21 @@ impl Clocks {
 }
 
 impl Shard {
+    /// The clock of a partition that this shard has.
+    #[must_use]
+    pub fn clock(&self, partition: PartitionId) -> Option<&PartitionClock> {
+        self.partitions.get(&partition).map(Partition::clock)
+    }
+
     /// What this replica's clock covers now.
     pub(super) fn clocks_before(&self, partition: PartitionId) -> Clocks {
-        let ours = self.partitions.get(&partition).map(|state| state.clock().clone()).unwrap_or_default();
+        let ours = self.clock(partition).cloned().unwrap_or_default();
         Clocks { our_life: self.exchanges.lives.of(partition), fingerprint: ours.fingerprint(), ours, theirs: None }
     }
 
     /// What is told of this replica's clock to one who has a clock with this fingerprint.
     pub(super) fn clock_for(&self, partition: PartitionId, fingerprint: u64) -> (u64, Bytes) {
-        let clock = self.partitions.get(&partition).map(Partition::clock);
-        let news = clock.filter(|clock| clock.fingerprint() != fingerprint);
+        let news = self.clock(partition).filter(|clock| clock.fingerprint() != fingerprint);
         (self.exchanges.lives.of(partition), news.map(|clock| clock.to_record(0)).unwrap_or_default())
     }
 

@@ -1,6 +1,7 @@
 //! The rules of design section 4, on whole clusters of shards in one thread.
 
 mod cluster;
+mod exchanges;
 mod failures;
 mod rules;
 mod serving;
