@@ -131,6 +131,11 @@ impl Disk {
         self.durable.clone()
     }
 
+    /// What the operating system would show of the disk now, to be cloned.
+    pub(super) fn committed_image(&self) -> Image {
+        self.committed.clone()
+    }
+
     /// Replaces what the disk holds, and hands back what it held.
     pub(super) fn replace(&mut self, image: Image) -> Image {
         self.pending.clear();
@@ -222,23 +227,41 @@ impl Disk {
 
     /// Damages one stored item below the checksums' eyes: a value changes, or the record is cut short.
     pub(super) fn rot(&mut self, draw: &mut Draw, broken: Option<Broken>) -> Option<(PartitionId, Bytes)> {
+        let (partition, key) = self.any_item(draw)?;
+        let record = self.held(partition, &key)?.clone();
+        let damaged = damage(draw, &key, &record, broken)?;
+        self.overwrite(partition, &key, &damaged);
+        Some((partition, key))
+    }
+
+    /// Flips a bit of one stored item's causal header: of a vector, a dot, a stamp, a length, or of a checksum.
+    pub(super) fn rot_header(&mut self, draw: &mut Draw) -> bool {
+        let Some((partition, key)) = self.any_item(draw) else { return false };
+        let Some(record) = self.held(partition, &key).cloned() else { return false };
+        let Ok(item) = Siblings::decode(&record) else { return false };
+        // The values lie behind the header.
+        let values: usize = item.versions().iter().map(|version| version.value.len()).sum();
+        let mut damaged = record.to_vec();
+        damaged[draw.index(record.len() - values)] ^= 1 << draw.below(8);
+        self.overwrite(partition, &key, &damaged.into());
+        true
+    }
+
+    fn any_item(&self, draw: &mut Draw) -> Option<(PartitionId, Bytes)> {
         let items = self.committed.iter().flat_map(|(partition, map)| {
             let is_item = |key: &&Bytes| key.first() == Some(&(KeyKind::Item as u8));
             map.keys().filter(is_item).map(|key| (*partition, key.clone()))
         });
         let items: Vec<(PartitionId, Bytes)> = items.collect();
-        if items.is_empty() {
-            return None;
-        }
-        let (partition, key) = items[draw.index(items.len())].clone();
-        let record = self.held(partition, &key)?.clone();
-        let damaged = damage(draw, &key, &record, broken)?;
+        if items.is_empty() { None } else { Some(items[draw.index(items.len())].clone()) }
+    }
+
+    fn overwrite(&mut self, partition: PartitionId, key: &Bytes, record: &Bytes) {
         for image in [&mut self.committed, &mut self.durable] {
-            if let Some(value) = image.get_mut(&partition).and_then(|map| map.get_mut(&key)) {
-                *value = damaged.clone();
+            if let Some(value) = image.get_mut(&partition).and_then(|map| map.get_mut(key)) {
+                *value = record.clone();
             }
         }
-        Some((partition, key))
     }
 }
 

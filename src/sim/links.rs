@@ -143,14 +143,20 @@ impl World {
 
     /// The asker reaches out. When it cannot, whatever mends the way lets it try again.
     pub(super) fn link_try(&mut self, asker: u16, answerer: u16) {
-        let running = |number: u16| self.nodes[usize::from(number)].running;
-        if !running(asker) || !running(answerer) || !self.network.open(asker, answerer) {
+        let running = |number: u16| self.nodes.get(usize::from(number)).is_some_and(|node| node.running);
+        // Nobody dials a twin: the roster has one address of a node.
+        if answerer >= self.options.nodes
+            || !running(asker)
+            || !running(answerer)
+            || !self.network.open(asker, answerer)
+        {
             return;
         }
         let link = self.network.link(asker, answerer);
-        if link.alive || link.told {
+        if link.alive || link.told || !self.lets_in(answerer, asker) {
             return;
         }
+        let link = self.network.link(asker, answerer);
         link.alive = true;
         link.told = true;
         link.epoch += 1;

@@ -37,6 +37,7 @@ mod options;
 mod oracle;
 mod report;
 mod talk;
+mod twin;
 mod world;
 
 pub use finding::{Checker, Finding};

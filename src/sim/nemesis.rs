@@ -19,6 +19,10 @@ pub(super) enum Undo {
     ReadErrors(u16),
     DiskFull(u16),
     SlowDisk(u16),
+    /// One of two processes of a node ends; with `keep` the one that was there first.
+    Twin {
+        keep: bool,
+    },
 }
 
 const MS: u64 = 1_000_000;
@@ -83,6 +87,13 @@ impl World {
                 let copy = disk.shelf.take().unwrap_or_else(|| disk.image());
                 disk.shelf = Some(disk.replace(copy));
             }),
+            Fault::Twin => self.begin_twin(number, lasts),
+            Fault::HeaderRot => {
+                if self.may_damage(number) {
+                    let rotten = self.nodes[at].disk.rot_header(&mut self.disks);
+                    self.nodes[at].damaged |= rotten;
+                }
+            }
             Fault::BitRot => {
                 if self.may_damage(number) {
                     let broken = self.options.mutation;
@@ -130,6 +141,7 @@ impl World {
             Undo::Slow(number) => self.nodes[usize::from(number)].slowness = 1,
             Undo::ReadErrors(number) => self.nodes[usize::from(number)].disk.read_errors = 0,
             Undo::DiskFull(number) => self.nodes[usize::from(number)].disk.full = false,
+            Undo::Twin { keep } => self.end_twin(keep),
             Undo::SlowDisk(number) => self.nodes[usize::from(number)].disk.slowness = 1,
         }
     }
@@ -152,7 +164,7 @@ impl World {
     }
 
     /// Whether a node may lose what it holds without costing more owners of a partition than the promise allows.
-    fn may_damage(&self, number: u16) -> bool {
+    pub(super) fn may_damage(&self, number: u16) -> bool {
         let node = &self.nodes[usize::from(number)];
         if node.damaged {
             return true;
@@ -204,6 +216,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.log(|| "all faults are mended".to_owned());
         self.network.calm();
+        self.end_twin(false);
         for number in 0..self.options.nodes {
             let now = self.now;
             let node = &mut self.nodes[usize::from(number)];

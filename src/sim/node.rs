@@ -75,6 +75,8 @@ pub(super) struct Node {
     pub(super) unverified: bool,
     /// It lost, or may have lost, something that it held.
     pub(super) damaged: bool,
+    /// Two processes ran under its name: a copy that it confirmed is on one of two disks.
+    pub(super) split: bool,
     pub(super) view: Arc<View>,
 }
 
@@ -108,6 +110,7 @@ impl Node {
             drift_ppm: if wall_ms_max == 0 { 0 } else { drift_ppm },
             unverified: false,
             damaged: false,
+            split: false,
             view,
         }
     }
@@ -128,6 +131,7 @@ impl World {
             return;
         }
         self.log(|| format!("n{} starts", number + 1));
+        let named = self.identity(number);
         let reuse = self.options.mutation == Some(Mutation::ReuseActor);
         let trust = self.options.mutation == Some(Mutation::TrustLostDisk);
         let pending = self.options.disk.pending;
@@ -141,7 +145,7 @@ impl World {
             let mut seed = self.boot.seed();
             if reuse {
                 seed = [0; 32];
-                (seed[0], seed[1], seed[2]) = (1, at.to_le_bytes()[0], shard.to_le_bytes()[0]);
+                (seed[0], seed[1], seed[2]) = (1, named.to_le_bytes()[0], shard.to_le_bytes()[0]);
             }
             let config = ShardConfig {
                 shard,
@@ -311,6 +315,7 @@ impl World {
 
     /// Commits a batch, and shows it to the oracle.
     fn commit(&mut self, number: u16, mut batch: Batch) -> Option<u64> {
+        let named = self.identity(number);
         let disk = &mut self.nodes[usize::from(number)].disk;
         if batch.mutations.is_empty() {
             return Some(disk.sequence);
@@ -335,7 +340,7 @@ impl World {
             let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
             let key = hint.map_or(mutation.key.clone(), |(_, _, item)| item.as_bytes().clone());
             let hint = mutation.key.first() == Some(&(KeyKind::Hint as u8));
-            if let Err(finding) = self.oracle.committed((number, hint), mutation.partition, &key, record) {
+            if let Err(finding) = self.oracle.committed((named, hint), mutation.partition, &key, record) {
                 self.finding.get_or_insert(finding);
             }
         }

@@ -169,7 +169,7 @@ pub enum Fault {
     RestoreBackup,
     /// A process runs on a copy of its disk for a while, then on the original: two lines from one past.
     CloneDisk,
-    /// A stored record changes.
+    /// A stored value changes, or a record is cut short.
     BitRot,
     /// Lookups fail.
     ReadErrors,
@@ -181,11 +181,15 @@ pub enum Fault {
     SlowDisk,
     /// A wall clock jumps.
     WallJump,
+    /// A disk is cloned, and two processes of one node run at once.
+    Twin,
+    /// A bit flips in the causal header of a stored record.
+    HeaderRot,
 }
 
 impl Fault {
     /// Every kind there is.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Partition,
         Self::OneWayCut,
         Self::Clog,
@@ -204,6 +208,8 @@ impl Fault {
         Self::DiskFull,
         Self::SlowDisk,
         Self::WallJump,
+        Self::Twin,
+        Self::HeaderRot,
     ];
 }
 
@@ -244,7 +250,7 @@ impl Options {
                 sync_us_max: draw.pick(&[300, 3_000, 30_000]),
                 interval_ms: draw.pick(&[20, 200]),
             },
-            nemesis: nemesis(&mut draw, durability),
+            nemesis: nemesis(&mut draw, seed, durability),
             mutation: overrides.mutation,
         };
         if let Some(operations) = overrides.operations {
@@ -349,9 +355,15 @@ fn network(draw: &mut Draw) -> NetworkOptions {
     }
 }
 
-fn nemesis(draw: &mut Draw, durability: Durability) -> NemesisOptions {
+fn nemesis(draw: &mut Draw, seed: u64, durability: Durability) -> NemesisOptions {
     let chance = draw.pick(&[100_000, 250_000, 500_000]);
-    let kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| draw.chance(chance)).collect();
+    // These came later: a stream of their own leaves the draws of all else what they were.
+    let mut later = Draw::new(seed, "later faults");
+    let on = |kind: &Fault| match kind {
+        Fault::Twin | Fault::HeaderRot => later.chance(chance),
+        _ => draw.chance(chance),
+    };
+    let kinds: Vec<Fault> = Fault::ALL.into_iter().filter(on).collect();
     let kinds = kinds.into_iter().filter(|kind| *kind != Fault::PowerLossOfAll || durability == Durability::Sync);
     NemesisOptions {
         every_ms: draw.pick(&[20, 100, 500]),

@@ -88,7 +88,8 @@ impl World {
         let layout = &self.nodes[0].view.layout;
         let item = self.oracle.item(&address, layout, policy);
         // A stale read makes a sibling of a later write: no bound without R + W > N.
-        if table == MODIFIED && self.options.reads_see_writes() && self.options.load.sloppy == 0 {
+        let bounded = self.options.reads_see_writes() && self.options.load.sloppy == 0;
+        if table == MODIFIED && bounded && !self.has_split_owner(item) {
             self.oracle.items[item].modifiers = Some(self.crowd.modifiers());
         }
         if self.oracle.items[item].writes() > WRITES_PER_KEY_MAX {
@@ -151,6 +152,7 @@ impl World {
 
     /// Sends an operation's next attempt to a node.
     fn attempt(&mut self, id: u64, node: u16) {
+        let node = self.door(node);
         let Some(operation) = self.crowd.operations.get_mut(&id) else { return };
         operation.attempt += 1;
         operation.node = node;
@@ -193,7 +195,7 @@ impl World {
 
     /// A client's request arrives at a node.
     pub(super) fn request(&mut self, node: u16, operation: u64, attempt: u32, bytes: &Bytes) {
-        if !self.nodes[usize::from(node)].running {
+        if !self.nodes.get(usize::from(node)).is_some_and(|node| node.running) {
             // Refused at once: the client hears of it after a round trip.
             self.heap.push(self.now + MS, Event::GiveUp { operation, attempt });
             return;
@@ -271,7 +273,10 @@ impl World {
         if let Err(finding) = self.oracle.read(item, &reply.versions, &context, &operation.floor, &who) {
             self.finding.get_or_insert(finding);
         }
-        if self.options.reads_are_monotonic() && operation.strictness == Strictness::Strict {
+        if self.options.reads_are_monotonic()
+            && operation.strictness == Strictness::Strict
+            && !self.has_split_owner(item)
+        {
             self.oracle.items[item].floor.join(&context.vector);
         }
         self.tally.gets += 1;
@@ -304,8 +309,9 @@ impl World {
         if let Some(write) = self.oracle.writes.get_mut(&write_id) {
             write.acked = Some((reply.dot, copies));
         }
-        let primaries = reply.stored.primaries() >= usize::from(self.options.w);
-        if self.options.reads_see_writes() && primaries {
+        let whole = |node| number(node).is_some_and(|at| !self.nodes[usize::from(at)].split);
+        let primaries = reply.stored.copies.iter().filter(|copy| copy.primary && whole(copy.node)).count();
+        if self.options.reads_see_writes() && primaries >= usize::from(self.options.w) {
             self.oracle.items[item].floor.add(reply.dot);
         }
         self.tally.puts += 1;

@@ -19,7 +19,7 @@ use super::finding::{Checker, Finding};
 use super::heap::Heap;
 use super::network::Network;
 use super::node::{Input, Node, SeatId};
-use super::options::Options;
+use super::options::{Fault, Options};
 use super::oracle::Oracle;
 use crate::protocol::replica::open_copy;
 use crate::protocol::ring::{Layout, Member, Parameters, Roster};
@@ -79,6 +79,12 @@ pub struct Tally {
     pub items: u64,
     /// Writes acknowledged with a stand-in's copy among those that counted.
     pub hinted: u64,
+    /// Second processes of a node that ran beside the first.
+    pub twins: u64,
+    /// Connections of theirs that a peer let in.
+    pub twins_let_in: u64,
+    /// Connections of theirs that a peer refused.
+    pub twins_refused: u64,
     /// Most versions that one item had.
     pub versions_max: u64,
 }
@@ -97,6 +103,9 @@ impl Tally {
         self.virtual_ms += run.virtual_ms;
         self.items += run.items;
         self.hinted += run.hinted;
+        self.twins += run.twins;
+        self.twins_let_in += run.twins_let_in;
+        self.twins_refused += run.twins_refused;
         self.versions_max = self.versions_max.max(run.versions_max);
     }
 }
@@ -121,6 +130,9 @@ pub(super) struct World {
     pub(super) turns: Draw,
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
+    /// The node of which two processes run, and how many lives their second ones had.
+    pub(super) twin_of: Option<u16>,
+    pub(super) twin_lives: u32,
     /// The counts when everybody had become equal.
     pub(super) settled: Tally,
     healing_until: u64,
@@ -139,11 +151,12 @@ impl World {
                 Node::new(Arc::new(view), *shards, &mut clocks, options.nemesis.wall_ms_max)
             })
             .collect();
+        let places = options.nodes + u16::from(options.nemesis.kinds.contains(&Fault::Twin));
         Self {
             now: 0,
             heap: Heap::new(),
             nodes,
-            network: Network::new(options.nodes, options.network.clone(), seed),
+            network: Network::new(places, options.network.clone(), seed),
             crowd: Crowd::new(&options.load, options.nodes, seed),
             oracle: Oracle::default(),
             finding: None,
@@ -156,6 +169,8 @@ impl World {
             turns: Draw::new(seed, "turns"),
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
+            twin_of: None,
+            twin_lives: 0,
             settled: Tally::default(),
             healing_until: 0,
             options,
@@ -185,7 +200,9 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
-        let lives = |world: &Self, node: u16, life: u32| world.nodes[usize::from(node)].life == life;
+        let lives = |world: &Self, node: u16, life: u32| {
+            world.nodes.get(usize::from(node)).is_some_and(|node| node.life == life)
+        };
         match event {
             Event::Turn { seat, life } if lives(self, seat.node, life) => self.run_turn(seat),
             Event::Looked { seat, life, ask } if lives(self, seat.node, life) => self.looked(seat, ask),
@@ -209,7 +226,11 @@ impl World {
             Event::GiveUp { operation, attempt } => self.give_up(operation, attempt),
             Event::Strike => self.strike(),
             Event::Undo(undo) => self.mend(undo),
-            Event::Start { node } => self.start(node),
+            Event::Start { node } => {
+                if usize::from(node) < self.nodes.len() {
+                    self.start(node);
+                }
+            }
             Event::Phase => self.next_phase(),
         }
     }
