@@ -235,12 +235,17 @@ pub(crate) fn runtime() -> Runtime {
     runtime.expect("a runtime needs an epoll descriptor")
 }
 
-/// All that `quorate cert` makes for a cluster.
+/// All that `quorate cert` makes for a cluster of three.
 pub(crate) fn make_certificates(dir: &Path) {
+    make_certificates_for(dir, &NAMES);
+}
+
+/// All that `quorate cert` makes for a cluster of these nodes.
+pub(crate) fn make_certificates_for(dir: &Path, names: &[&str]) {
     let certs = text_of(&dir.join("certs"));
     let cert = |arguments: &[&str]| Invocation::new().args(["cert", "--dir", &certs]).args(arguments).run();
     cert(&["ca"]).expect_code(0);
-    for name in NAMES {
+    for name in names {
         cert(&["node", name]).expect_code(0);
     }
     cert(&["client", "app"]).expect_code(0);

@@ -6,6 +6,9 @@
 //! | `process` | one process: started, signalled, never left behind |
 //! | `door`, `command` | what a user types: HTTP requests, command lines |
 //! | `wire` | what nobody should send: frames by hand |
+//! | `proxy`, `fleet` | five processes behind a fault proxy for UDP |
+//! | `audit` | what each replica really holds |
+//! | `chaos` | kills, stops and cuts under load: nothing is lost, and all becomes equal again |
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
 //! | `slow_peer` | one that neither dies nor answers |
@@ -18,13 +21,17 @@
 
 #![expect(clippy::panic, reason = "a test's way to fail; clippy exempts only functions marked #[test]")]
 
+mod audit;
 mod cluster;
 mod command;
 mod door;
+mod fleet;
 mod ports;
 mod process;
+mod proxy;
 mod wire;
 
+mod chaos;
 mod developing;
 mod failing;
 mod importing;
