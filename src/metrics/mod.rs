@@ -31,6 +31,8 @@ pub struct NodeNumbers {
     pub frames_not_allowed: u64,
     /// Frames of an unknown kind.
     pub frames_unsupported: u64,
+    /// Column families with a damaged block, as far as reads have met one.
+    pub damaged: u64,
 }
 
 /// The text of a scrape.
@@ -86,6 +88,7 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     let status = &numbers.status;
     for (name, help, value) in [
         ("quorate_in_flight", "Requests under way.", numbers.in_flight),
+        ("quorate_damaged_families", "Column families with a damaged block; a restart rebuilds them.", numbers.damaged),
         ("quorate_partitions", "Partitions that this node holds.", u64::from(status.partitions)),
         ("quorate_member", "1 when the node belongs to a cluster.", u64::from(status.cluster.is_some())),
         ("quorate_unverified", "1 when answers do not count toward R.", u64::from(status.unverified)),

@@ -190,9 +190,10 @@ impl Job {
 
 /// Reads an item, from the disk if need be.
 fn lookup(database: &Database, partition: PartitionId, key: &ItemKey) -> Result<Option<Bytes>, ReadError> {
-    let handle = database.handle(FamilyName::Partition(partition)).ok_or_else(|| missing(partition))?;
+    let name = FamilyName::Partition(partition);
+    let handle = database.handle(name).ok_or_else(|| missing(partition))?;
     let found = database.db().get_pinned_cf(&handle, key.as_bytes());
-    let found = found.map_err(|error| ReadError(error.into_string()))?;
+    let found = found.map_err(|error| database.unreadable(name, error))?;
     Ok(found.map(|value| Bytes::copy_from_slice(&value)))
 }
 

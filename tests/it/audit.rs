@@ -15,9 +15,7 @@ use quorate::protocol::replica::ItemKey;
 use quorate::protocol::ring::{Layout, LayoutId};
 use quorate::protocol::types::{NodeId, PartitionId};
 use quorate::protocol::version::Siblings;
-use quorate::protocol::wire::{
-    Frame, Header, Hello, Kind, ReadReply, ReadRequest, ReadResult, ScanReply, ScanRequest,
-};
+use quorate::protocol::wire::{Frame, Header, Hello, Kind, ReadReply, ReadRequest, ReadResult, ScanReply, ScanRequest};
 use tokio::runtime::Runtime;
 
 use super::fleet::{Fleet, NAMES};
@@ -153,7 +151,8 @@ impl Session {
             let mut frames = Vec::with_capacity(page.len());
             for (correlation, key) in (0..).zip(page) {
                 let parts = ItemKey::from_bytes(key.clone()).and_then(|key| key.parts());
-                let (_, address) = parts.ok_or_else(|| format!("{} lists a key that is none: {key:?}", NAMES[owner]))?;
+                let (_, address) =
+                    parts.ok_or_else(|| format!("{} lists a key that is none: {key:?}", NAMES[owner]))?;
                 let mut body = Vec::new();
                 ReadRequest { address }.encode(&mut body);
                 frames.push(self.frame(Kind::Read, correlation, body));
@@ -175,12 +174,15 @@ impl Session {
         let mut wire = self.wires[owner].lock().await;
         let name = NAMES[owner];
         let mut bytes = Vec::new();
-        frames.iter().for_each(|frame| bytes.extend_from_slice(&frame.to_bytes()));
+        for frame in &frames {
+            bytes.extend_from_slice(&frame.to_bytes());
+        }
         wire.send_raw(&bytes).await;
         let mut answers = BTreeMap::new();
         while answers.len() < frames.len() {
             let next = tokio::time::timeout(ANSWER_WITHIN, wire.next()).await;
-            let frame = next.map_err(|_| format!("{name} does not answer"))?.map_err(|error| format!("{name}: {error}"))?;
+            let frame =
+                next.map_err(|_| format!("{name} does not answer"))?.map_err(|error| format!("{name}: {error}"))?;
             if frame.kind() != Some(kind) {
                 return Err(format!("{name} answers {frame:?}"));
             }

@@ -6,8 +6,8 @@
 //! recorded with its attempt. After a fault:
 //!
 //! - nothing that was acknowledged is lost: it is in what a quorum read shows;
-//! - within 30 s of the end of the fault all owners of an item hold the same copy, compared one by one (`audit`), and no
-//!   hint is left;
+//! - within 30 s of the end of the fault all owners of an item hold the same copy, compared one by one (`audit`), and
+//!   no hint is left;
 //! - of the attempts during the fault, by clients that could reach two nodes, more than 99.9 % succeeded.
 //!
 //! The time that a fault lasts is the only time that is waited for. The full minute of a cut is for a run by
@@ -261,7 +261,7 @@ fn no_acknowledged_write_is_lost(fleet: &Fleet, runtime: &Runtime, told: &Told) 
         lost.iter().take(20).cloned().collect::<Vec<_>>().join("\n"),
         fleet.proxy.report()
     );
-    println!("nothing lost of {} acknowledged writes and {elements} cart elements", told.items.len());
+    eprintln!("nothing lost of {} acknowledged writes and {elements} cart elements", told.items.len());
 }
 
 /// No node keeps a hint.
@@ -282,7 +282,7 @@ fn becomes_whole(fleet: &Fleet, runtime: &Runtime, healed: Instant) {
         let after = healed.elapsed();
         match look {
             Ok(items) => {
-                println!("all owners of {items} items equal and no hints {after:.1?} after the end of the fault");
+                eprintln!("all owners of {items} items equal and no hints {after:.1?} after the end of the fault");
                 assert!(after <= EQUAL_WITHIN, "that is later than {EQUAL_WITHIN:?}");
                 return;
             }
@@ -315,7 +315,7 @@ fn availability(told: &Told, began: Instant, ended: Instant, demand: Demand) {
             writeln!(text, "  {count} x {error}").expect("text to memory");
         }
     }
-    println!("{text}");
+    eprintln!("{text}");
     if demand == Demand::Whole {
         assert!(is_enough, "availability must be above 99.9 %:\n{text}");
     }

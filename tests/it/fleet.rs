@@ -53,8 +53,8 @@ impl Fleet {
             Process::new(["server", "--config", &text_of(&config)], dir.path(), &dir.path().join(format!("{name}.log")))
         });
         let mut fleet = Self { nodes: nodes.into(), proxy, dir, ports };
-        for node in 0..NAMES.len() {
-            fs::write(fleet.path(&format!("{}.toml", NAMES[node])), fleet.config(node)).expect("a configuration");
+        for (node, name) in NAMES.iter().enumerate() {
+            fs::write(fleet.path(&format!("{name}.toml")), fleet.config(node)).expect("a configuration");
             fleet.start_node(node);
         }
         let fronts = (0..NAMES.len()).map(|node| format!("{}={}", NAMES[node], fleet.front(node)));

@@ -350,7 +350,7 @@ impl State {
         self.changed.notify_one();
     }
 
-    /// 0 to 999, evenly (SplitMix64).
+    /// 0 to 999, evenly (`SplitMix64`).
     fn draw(&self) -> u64 {
         let mut word = self.drawn.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
