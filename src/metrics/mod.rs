@@ -43,6 +43,8 @@ pub struct NodeNumbers {
     pub frames_not_allowed: u64,
     /// Frames of an unknown kind.
     pub frames_unsupported: u64,
+    /// Column families with a damaged block, as far as reads have met one.
+    pub damaged: u64,
 }
 
 /// The text of a scrape.
@@ -133,6 +135,7 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         ("quorate_members_unreachable", "Members that do not answer.", numbers.gossip.unreachable_now),
         ("quorate_health_score", "How slow this node finds itself, 0 to 8.", u64::from(numbers.gossip.health_now)),
         ("quorate_in_flight", "Requests under way.", numbers.in_flight),
+        ("quorate_damaged_families", "Column families with a damaged block; a restart rebuilds them.", numbers.damaged),
         ("quorate_partitions", "Partitions that this node holds.", u64::from(status.partitions)),
         ("quorate_member", "1 when the node belongs to a cluster.", u64::from(status.cluster.is_some())),
         ("quorate_unverified", "1 when answers do not count toward R.", u64::from(status.unverified)),
@@ -150,6 +153,12 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         gauge.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         page.register(Box::new(gauge))?;
     }
+    peers(&page, status)?;
+    Ok(page)
+}
+
+/// A line for each other member.
+fn peers(page: &Registry, status: &NodeStatus) -> prometheus::Result<()> {
     let peers = Opts::new("quorate_peer_connected", "1 while the control link to a member is up.");
     let peers = {
         let vector = IntGaugeVec::new(peers, &["peer"])?;
@@ -159,7 +168,7 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     for peer in &status.peers {
         peers.with_label_values(&[peer.name.as_str()]).set(i64::from(peer.connected));
     }
-    Ok(page)
+    Ok(())
 }
 
 fn counters(page: &Registry, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {

@@ -47,6 +47,7 @@ fn numbers() -> NodeNumbers {
         frames_malformed: 0,
         frames_not_allowed: 0,
         frames_unsupported: 0,
+        damaged: 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The node behind the HTTP door.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,6 +73,7 @@ impl Door for NodeDoor {
             frames_malformed: counts.malformed,
             frames_not_allowed: counts.not_allowed,
             frames_unsupported: counts.unsupported,
+            damaged: self.shared.damaged.load(Ordering::Acquire) as u64,
         };
         render(&numbers)
     }

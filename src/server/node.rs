@@ -28,7 +28,7 @@ use crate::pki::{CredentialFiles, Credentials, CredentialsError, Moment, Role};
 use crate::protocol::shard::{ShardConfig, View};
 use crate::protocol::types::{DiskId, Durability, NodeId};
 use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
-use crate::storage::{BootError, CloseError, MetaError, OpenError, ShardCallbacks, Store, StoreOptions};
+use crate::storage::{BootError, CloseError, MetaError, OpenError, Rebuilt, ShardCallbacks, Store, StoreOptions};
 use crate::transport::{BindError, NodeSecret, Offload, Purpose, Tally, bind, server_config};
 
 use super::http;
@@ -248,6 +248,7 @@ impl Control {
         })?;
         let cluster = credentials.cluster();
         let boot = store.begin_boot(node, cluster, super::entropy::disk())?;
+        note_rebuilt(&store)?;
         let verification = standing(&store, boot, durability, accept_loss)?;
         let secret = reset_secret(&store)?;
         let creation = match store.meta().creation()? {
@@ -256,7 +257,8 @@ impl Control {
                 Some(decode_control(&record, "creation").map_err(|error| NodeError::Creation(error.to_string()))?)
             }
         };
-        let shared = NodeShared::new(config, durability, (node, cluster), (boot.generation, boot.disk));
+        let mut shared = NodeShared::new(config, durability, (node, cluster), (boot.generation, boot.disk));
+        shared.damaged = store.damaged();
         shared.set_verification(verification);
         let shared = Arc::new(shared);
         let tally = Arc::new(Tally::default());
@@ -570,6 +572,28 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// Takes note of column families that were damaged and rebuilt with gaps: acknowledged writes are missing.
+fn note_rebuilt(store: &Store) -> Result<(), NodeError> {
+    let rebuilt = store.rebuilt()?;
+    if rebuilt.is_empty() {
+        return Ok(());
+    }
+    for Rebuilt { partition, kept, gaps } in &rebuilt {
+        let what = partition.map_or_else(|| "the hints".to_owned(), |partition| format!("partition {partition}"));
+        tracing::error!(
+            kept,
+            gaps,
+            "{what}: a table file was damaged; what could be read was kept, the file is under quarantine/"
+        );
+    }
+    if rebuilt.iter().any(|rebuilt| rebuilt.partition.is_some() && rebuilt.gaps > 0) {
+        store.meta().put_record(VERIFICATION, Verification::Lost.as_str().as_bytes())?;
+    }
+    // After the standing is on the disk: a crash in between does both again.
+    store.forget_rebuilt()?;
+    Ok(())
 }
 
 /// The node's standing toward its disk at a start.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct NodeShared {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Which members the shards reach.
     pub(crate) reach: Arc<Reach>,
+    /// Column families of the store with a damaged block.
+    pub(crate) damaged: Arc<AtomicUsize>,
     view: RwLock<Option<Arc<View>>>,
     verification: Mutex<Verification>,
     links: Mutex<BTreeMap<NodeId, Link>>,
@@ -89,6 +92,7 @@ impl NodeShared {
             clock: Clock::start(),
             inboxes,
             reach: Arc::default(),
+            damaged: Arc::default(),
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),
             links: Mutex::default(),

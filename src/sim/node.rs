@@ -59,6 +59,7 @@ pub(super) struct Seat {
 }
 
 /// A node.
+#[expect(clippy::struct_excessive_bools, reason = "facts about a process and its disk that do not exclude each other")]
 #[derive(Debug)]
 pub(super) struct Node {
     /// Which process it is; what was meant for an earlier one is lost.

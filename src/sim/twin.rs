@@ -1,21 +1,22 @@
 //! Two processes of one node at once: its disk was cloned, and both copies run.
 //!
-//! Both have one certificate, one node id and one disk id; only the boot generation differs. The twin runs on an address
-//! of its own, so peers, who dial the roster's address, never dial it; it dials them, and clients may come to it. A peer
-//! lets in one process of a node only, whichever came first (`server::members`):
+//! Both have one certificate, one node id and one disk id; only the boot generation differs. The twin runs on an
+//! address of its own, so peers, who dial the roster's address, never dial it; it dials them, and clients may come to
+//! it. A peer lets in one process of a node only, whichever came first (`server::members`):
 //!
 //! ```text
 //!   n2  ----- connected ----->  n1        n2' --x refused--> n1
 //!   n2  --x (cut, resting) --x  n3        n2' -- let in ---> n3      n2 is refused there when it comes back
 //! ```
 //!
-//! So a quorum may hold a copy on either disk under one name. Whichever process ends, what only its disk held is gone: it
-//! counts as a damaged owner, and is inflicted where one more may be. What must hold wherever who was let in: no dot has
-//! two values, siblings are exact, what W *other* owners confirmed is kept and read, and all converge once one is gone.
+//! So a quorum may hold a copy on either disk under one name. Whichever process ends, what only its disk held is gone:
+//! it counts as a damaged owner, and is inflicted where one more may be. What must hold wherever who was let in: no dot
+//! has two values, siblings are exact, what W *other* owners confirmed is kept and read, and all converge once one is
+//! gone.
 //!
-//! *Caveats.* What must hold without the twin, and cannot with it: a copy under the shared name is on one of two disks, so
-//! it says nothing about the answers of the other. For items of such a node the checkers count the other owners' copies
-//! only, and expect neither monotonic reads nor few siblings.
+//! *Caveats.* What must hold without the twin, and cannot with it: a copy under the shared name is on one of two disks,
+//! so it says nothing about the answers of the other. For items of such a node the checkers count the other owners'
+//! copies only, and expect neither monotonic reads nor few siblings.
 
 use super::Event;
 use super::nemesis::Undo;

@@ -10,17 +10,19 @@
 //! second one would succeed without the data being anywhere ("fsyncgate", 2018). Whoever fails first leaves
 //! the reason here, and every later commit and fsync gets it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch, WriteOptions};
 
 use super::OpenError;
 use super::family::{FORMAT, FORMAT_KEY, Family, FamilyName, parse_format};
+use super::rebuild::Rebuild;
 use super::syncer::Board;
 use super::tuning::Tuning;
+use crate::protocol::replica::ReadError;
 use crate::protocol::types::PartitionId;
 
 /// How the log is made durable: RocksDB's `SyncWAL`, or a test's idea of a broken disk.
@@ -38,6 +40,15 @@ pub(super) struct Database {
     board: Board,
     /// The flusher's time; it starts at 1.
     tick: AtomicU32,
+    damage: Damage,
+}
+
+/// Column families in which a read has met a damaged block.
+#[derive(Debug, Default)]
+struct Damage {
+    /// How many, for those who only want to know whether there is something new, and for operators.
+    count: Arc<AtomicUsize>,
+    names: Mutex<BTreeSet<FamilyName>>,
 }
 
 /// Why nothing is committed or synced any more.
@@ -61,6 +72,7 @@ impl Database {
         names.dedup();
 
         // In bulk: one by one RocksDB rewrites and re-parses the options of all of them for each (rocksdb #5117).
+        replay_strictly(tuning, path, &names)?;
         let descriptors = names.iter().map(|name| ColumnFamilyDescriptor::new(name.to_string(), tuning.family()));
         let db = DB::open_cf_descriptors(&options, path, descriptors)
             .map_err(|error| OpenError::RocksDb { path: path.to_owned(), message: error.into_string() })?;
@@ -74,7 +86,9 @@ impl Database {
             failure: OnceLock::new(),
             board: Board::default(),
             tick: AtomicU32::new(1),
+            damage: Damage::default(),
         };
+        database.rebuild()?;
         database.check_formats()?;
         Ok(database)
     }
@@ -176,9 +190,63 @@ impl Database {
         self.tick.load(Ordering::Relaxed)
     }
 
+    /// A read failed: notes the family if that is because a block of it is damaged. What the reader is told.
+    pub(super) fn unreadable(&self, name: FamilyName, error: rocksdb::Error) -> ReadError {
+        let kind = error.kind();
+        let message = error.into_string();
+        // A table file that is gone is as damaged as one can be. Other input/output errors may pass.
+        let is_damage =
+            kind == ErrorKind::Corruption || (kind == ErrorKind::IOError && message.contains("No such file"));
+        if is_damage {
+            self.note_damage(name, &message);
+        }
+        ReadError(message)
+    }
+
+    /// Notes that a family has a damaged block. The first time it is said aloud; the flusher does the rest.
+    pub(super) fn note_damage(&self, name: FamilyName, message: &str) {
+        let mut names = self.damage.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.insert(name) {
+            self.damage.count.store(names.len(), Ordering::Release);
+            drop(names);
+            tracing::error!(
+                family = %name,
+                message,
+                "a file is damaged; what is in its damaged blocks is answered as unreadable until this node is \
+                 restarted, which rebuilds the column family from the rest of it"
+            );
+        }
+    }
+
+    /// How many families are damaged.
+    pub(super) fn damaged_count(&self) -> &Arc<AtomicUsize> {
+        &self.damage.count
+    }
+
+    /// The damaged families.
+    pub(super) fn damaged(&self) -> BTreeSet<FamilyName> {
+        self.damage.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Moves the flusher's time on. At four a second it lasts for 34 years.
     pub(super) fn advance_tick(&self) {
         self.tick.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Rebuilds what needs it, now that nobody uses anything yet.
+    fn rebuild(&self) -> Result<(), OpenError> {
+        let path = self.db.path();
+        // Another format has other keys: nothing is rebuilt of a database that this version does not understand.
+        let meta = self.family(FamilyName::Meta).map(|family| family.as_str().to_owned()).unwrap_or_default();
+        if !matches!(self.format_record(&meta), Ok((Some(record), _)) if parse_format(&record) == Some(FORMAT)) {
+            return Ok(());
+        }
+        let names: Vec<FamilyName> = self.families().iter().map(|family| family.name()).collect();
+        let unreadable = |name: &FamilyName| self.format_record(&name.to_string()).is_err();
+        let unreadable: Vec<FamilyName> = names.into_iter().filter(unreadable).collect();
+        let data = path.parent().unwrap_or(path);
+        let rebuild = Rebuild::new(self, data, &self.family_options);
+        rebuild.run(&unreadable).map_err(|source| OpenError::Rebuild { path: data.to_owned(), source })
     }
 
     fn check_formats(&self) -> Result<(), OpenError> {
@@ -264,6 +332,43 @@ fn existing(options: &Options, path: &Path) -> Result<Vec<FamilyName>, OpenError
         name.ok_or_else(|| OpenError::FamilyUnknown { path: path.to_owned(), family })
     })
     .collect()
+}
+
+/// Replays the log of an unclean stop, up to its first damaged record, into table files.
+///
+/// The database that is opened after this one runs without `paranoid_checks`, so that a compaction which meets a
+/// damaged block fails alone instead of stopping all writes (see `tuning`). But without them RocksDB also skips damaged
+/// records of the log and goes on behind them, and what it finds there could lack a write that it builds on. So the log
+/// is replayed by a database that has them, and the other one finds none.
+fn replay_strictly(tuning: &Tuning, path: &Path, names: &[FamilyName]) -> Result<(), OpenError> {
+    if !has_log(path) {
+        return Ok(());
+    }
+    let mut options = tuning.database();
+    options.set_paranoid_checks(true);
+    let mut family = tuning.family();
+    family.set_disable_auto_compactions(true);
+    let descriptors = names.iter().map(|name| ColumnFamilyDescriptor::new(name.to_string(), family.clone()));
+    match DB::open_cf_descriptors(&options, path, descriptors) {
+        Ok(db) => {
+            drop(db);
+            Ok(())
+        }
+        // A table file whose end is damaged cannot even be opened, and strictly that is the end. The other database
+        // opens without it, and it is then rebuilt.
+        Err(error) if error.kind() == ErrorKind::Corruption && error.to_string().contains(".sst") => {
+            tracing::error!(error = error.into_string(), "a table file cannot be opened");
+            Ok(())
+        }
+        Err(error) => Err(OpenError::RocksDb { path: path.to_owned(), message: error.into_string() }),
+    }
+}
+
+/// Whether there is a log with something in it.
+fn has_log(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    let mut logs = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"));
+    logs.any(|log| log.metadata().is_ok_and(|metadata| metadata.len() > 0))
 }
 
 /// Syncs the log with the operating system and the disk.

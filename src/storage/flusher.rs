@@ -16,6 +16,7 @@ use rocksdb::FlushOptions;
 
 use super::database::Database;
 use super::family::Family;
+use super::watch::Watch;
 
 /// The flusher's thread.
 #[derive(Debug)]
@@ -30,10 +31,12 @@ impl Flusher {
         let (running, stopped) = mpsc::sync_channel(0);
         let run = move || {
             let mut round = 0_u32;
+            let mut watch = Watch::default();
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 round = round.wrapping_add(1);
                 database.advance_tick();
                 flush_round(&database, round);
+                watch.round(&database, round);
             }
         };
         let thread = thread::Builder::new().name("flusher".to_owned()).spawn(run)?;

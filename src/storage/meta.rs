@@ -5,6 +5,8 @@
 //!   generation    u64, the number of the last boot
 //!   kernel-boot   the kernel's boot id during it
 //!   clean         empty; there after a clean close until the next open
+//!   damaged       names of column families that need a rebuild, one a line
+//!   rebuilt       those that had one which nobody has taken note of: name, items kept, gaps
 //!   verification, reset-secret, disks    the control thread's own: `server::node`
 //!   creation      opaque: how the cluster was created
 //!   roster, layouts, tables, token-keys    opaque: the control thread's
@@ -174,6 +176,8 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const GENERATION: &str = "generation";
 pub(super) const KERNEL_BOOT: &str = "kernel-boot";
 pub(super) const CLEAN: &str = "clean";
+pub(super) const DAMAGED: &str = "damaged";
+pub(super) const REBUILT: &str = "rebuilt";
 const CREATION: &str = "creation";
 const IDENTITY_FORMAT: u8 = 1;
 const GONE: &str = "the meta column family is gone";

@@ -10,6 +10,8 @@
 //!       meta                   who we are, boot generation, the cluster's creation
 //!       hints                  writes kept for unreachable owners
 //!       p0000 p0001 ..         one column family for each partition that lives here
+//!     rebuild/                 copies of damaged column families in the making; empty while the node runs
+//!     quarantine/p0007/        damaged table files that a rebuild set aside, for the operator to look at or remove
 //!
 //!   every column family: 00 -> format u16, then the kinds 01.. of `protocol::replica::ItemKey`
 //! ```
@@ -28,6 +30,7 @@
 //! - A value that cannot be read is an error, never "absent" (rule 4 of the design).
 //! - When the syncer says that `s` is durable, every commit of every shard up to `s` is on the disk.
 //! - After an fsync or a commit failed nothing more is committed and nothing more becomes durable (rule 6).
+//! - A damaged table file makes reads of what is in it fail, and nothing else; the next open rebuilds its family.
 //! - The clean marker is in the database only between a clean close and the next open.
 //!
 //! # Caveats
@@ -46,6 +49,7 @@ mod flusher;
 mod hints;
 mod meta;
 mod pool;
+mod rebuild;
 mod scan;
 mod shard;
 mod store;
@@ -53,9 +57,11 @@ mod syncer;
 #[cfg(test)]
 mod tests;
 mod tuning;
+mod watch;
 
 pub use boot::{Boot, BootError};
 pub use meta::{DiskIdentity, Meta, MetaError};
 pub use pool::ReadCompletion;
+pub use rebuild::{RebuildError, Rebuilt};
 pub use shard::{CommitError, ShardCallbacks, ShardSeat, ShardStorage};
 pub use store::{CloseError, OpenError, Store, StoreOptions};

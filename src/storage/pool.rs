@@ -217,10 +217,10 @@ impl Job {
 
 /// Reads an item, from the disk if need be.
 fn lookup(database: &Database, partition: PartitionId, key: &ItemKey) -> Result<Option<Bytes>, ReadError> {
-    let family = if key.is_hint() { FamilyName::Hints } else { FamilyName::Partition(partition) };
-    let handle = database.handle(family).ok_or_else(|| missing(partition))?;
+    let name = if key.is_hint() { FamilyName::Hints } else { FamilyName::Partition(partition) };
+    let handle = database.handle(name).ok_or_else(|| missing(partition))?;
     let found = database.db().get_pinned_cf(&handle, key.as_bytes());
-    let found = found.map_err(|error| ReadError(error.into_string()))?;
+    let found = found.map_err(|error| database.unreadable(name, error))?;
     Ok(found.map(|value| Bytes::copy_from_slice(&value)))
 }
 

@@ -11,7 +11,7 @@
 //! scan for longer than a step.
 
 use bytes::Bytes;
-use rocksdb::{DB, ReadOptions};
+use rocksdb::ReadOptions;
 
 use super::database::Database;
 use super::family::FamilyName;
@@ -51,7 +51,8 @@ impl Scan {
 
     /// Takes a step. Touches the disk.
     pub(super) fn step(mut self, database: &Database) -> Result<Step, ReadError> {
-        let handle = database.handle(FamilyName::Partition(self.partition)).ok_or_else(|| missing(self.partition))?;
+        let name = FamilyName::Partition(self.partition);
+        let handle = database.handle(name).ok_or_else(|| missing(self.partition))?;
         let mut options = ReadOptions::default();
         // Pages of a scan would push what is read often out of the cache.
         options.fill_cache(false);
@@ -73,7 +74,7 @@ impl Scan {
             rows.next();
         }
         // An iterator that meets a broken block becomes invalid, just as at the end.
-        rows.status().map_err(|error| ReadError(error.into_string()))?;
+        rows.status().map_err(|error| database.unreadable(name, error))?;
         match rows.key() {
             Some(next) if keys.is_empty() => {
                 self.cursor = next.to_vec();
@@ -91,21 +92,22 @@ impl Scan {
 
 /// Keys and values whose key begins with `kind`, in key order, all of them.
 pub(super) fn rows_of_kind(
-    db: &DB,
+    database: &Database,
+    name: FamilyName,
     handle: &impl rocksdb::AsColumnFamilyRef,
     kind: KeyKind,
 ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options.set_iterate_upper_bound([kind as u8 + 1]);
-    let mut rows = db.raw_iterator_cf_opt(handle, options);
+    let mut rows = database.db().raw_iterator_cf_opt(handle, options);
     rows.seek([kind as u8]);
     let mut out = Vec::new();
     while let Some((key, value)) = rows.item() {
         out.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
         rows.next();
     }
-    rows.status().map_err(|error| ReadError(error.into_string()))?;
+    rows.status().map_err(|error| database.unreadable(name, error))?;
     Ok(out)
 }
 

@@ -216,7 +216,7 @@ impl Storage for ShardStorage<'_> {
                     Err(error) => Lookup::Ready(Err(error)),
                 }
             }
-            Err(error) => Lookup::Ready(Err(ReadError(error.into_string()))),
+            Err(error) => Lookup::Ready(Err(self.database.unreadable(FamilyName::Partition(partition), error))),
         }
     }
 
@@ -248,8 +248,9 @@ impl Storage for ShardStorage<'_> {
         let database = self.database;
         let column = self.column(partition).ok_or_else(|| missing(partition))?;
         let clock = database.db().get_pinned_cf(&column.handle, [KeyKind::Clock as u8]);
-        let clock = clock.map_err(|error| ReadError(error.into_string()))?;
-        let rows = rows_of_kind(database.db(), &column.handle, KeyKind::Change)?;
+        let name = FamilyName::Partition(partition);
+        let clock = clock.map_err(|error| database.unreadable(name, error))?;
+        let rows = rows_of_kind(database, name, &column.handle, KeyKind::Change)?;
         let log: Result<_, _> = rows.into_iter().map(|(key, entry)| Ok((change_sequence(&key)?, entry))).collect();
         Ok(PartitionImage { clock: clock.map(|record| Bytes::copy_from_slice(&record)), log: log? })
     }

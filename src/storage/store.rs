@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::boot::{self, Boot, BootError, Claim};
@@ -19,6 +20,7 @@ use super::family::{FORMAT, FamilyName};
 use super::flusher::{self, Flusher};
 use super::meta::{self, Meta, MetaError};
 use super::pool::ReadPool;
+use super::rebuild::{RebuildError, Rebuilt, parse_reports};
 use super::syncer::Syncer;
 use super::tuning::Tuning;
 use super::{ShardCallbacks, ShardSeat};
@@ -136,6 +138,17 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong.
         source: MetaError,
+    },
+    /// A damaged column family could not be rebuilt. Nothing that could be read is lost; opening again goes on.
+    #[error(
+        "a damaged column family in {} cannot be rebuilt: {source}; see to the disk and start this node again", 
+        path.display()
+    )]
+    Rebuild {
+        /// The data directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: RebuildError,
     },
     /// A thread could not be started.
     #[error("no thread for the store in {}: {source}", path.display())]
@@ -262,6 +275,24 @@ impl Store {
     pub fn create_partition(&self, partition: PartitionId) -> Result<(), MetaError> {
         let created = self.database.create(FamilyName::Partition(partition));
         created.map_err(|failed| MetaError::Failed { record: "a partition", message: failed.0 })
+    }
+
+    /// The column families that were rebuilt because they were damaged, by this open or by earlier ones, and of which
+    /// nobody has taken note. A partition with gaps lacks acknowledged writes, and has lost its clock: its answers
+    /// do not count toward R until exchanges have completed it (rule 4).
+    pub fn rebuilt(&self) -> Result<Vec<Rebuilt>, MetaError> {
+        Ok(self.meta().record(meta::REBUILT)?.map(|record| parse_reports(&record)).unwrap_or_default())
+    }
+
+    /// Forgets them: whoever has to know does, on the disk.
+    pub fn forget_rebuilt(&self) -> Result<(), MetaError> {
+        self.meta().apply(&[(meta::REBUILT, None)])
+    }
+
+    /// How many column families have a damaged block, as far as reads have met one. They are rebuilt at the next open.
+    #[must_use]
+    pub fn damaged(&self) -> Arc<AtomicUsize> {
+        Arc::clone(self.database.damaged_count())
     }
 
     /// The node's own records.

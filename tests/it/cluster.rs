@@ -75,7 +75,7 @@ impl Cluster {
     /// Certificates, configurations and profiles; no process yet.
     pub(crate) fn prepare(shape: Shape) -> Self {
         let dir = tempfile::Builder::new().prefix("quorate-it-").tempdir().expect("a temporary directory");
-        make_certificates(dir.path());
+        make_certificates_for(dir.path(), &ALL_NAMES[..shape.nodes]);
         let ports = Ports::take();
         let mut token = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join("token"));
         let token = token.as_mut().expect("a file in our own directory");
@@ -244,12 +244,17 @@ pub(crate) fn runtime() -> Runtime {
     runtime.expect("a runtime needs an epoll descriptor")
 }
 
-/// All that `quorate cert` makes for a cluster.
+/// All that `quorate cert` makes for a cluster of three.
 pub(crate) fn make_certificates(dir: &Path) {
+    make_certificates_for(dir, &NAMES);
+}
+
+/// All that `quorate cert` makes for a cluster of these nodes.
+pub(crate) fn make_certificates_for(dir: &Path, names: &[&str]) {
     let certs = text_of(&dir.join("certs"));
     let cert = |arguments: &[&str]| Invocation::new().args(["cert", "--dir", &certs]).args(arguments).run();
     cert(&["ca"]).expect_code(0);
-    for name in ALL_NAMES {
+    for name in names {
         cert(&["node", name]).expect_code(0);
     }
     cert(&["client", "app"]).expect_code(0);

@@ -6,8 +6,12 @@
 //! | `process` | one process: started, signalled, never left behind |
 //! | `door`, `command` | what a user types: HTTP requests, command lines |
 //! | `wire` | what nobody should send: frames by hand |
+//! | `proxy`, `fleet` | five processes behind a fault proxy for UDP |
+//! | `audit` | what each replica really holds |
+//! | `chaos` | kills, stops and cuts under load: nothing is lost, and all becomes equal again |
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
+//! | `rotting` | table files rot |
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
@@ -18,18 +22,23 @@
 
 #![expect(clippy::panic, reason = "a test's way to fail; clippy exempts only functions marked #[test]")]
 
+mod audit;
 mod cluster;
 mod command;
 mod door;
+mod fleet;
 mod ports;
 mod process;
+mod proxy;
 mod wire;
 
+mod chaos;
 mod developing;
 mod failing;
 mod importing;
 mod input;
 mod refusals;
+mod rotting;
 mod slow_peer;
 mod standing_in;
 mod storing;

@@ -5,6 +5,7 @@ mod cost;
 mod durable;
 mod model;
 mod reads;
+mod rot;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::*;
 use crate::protocol::replica::{Lookup, PartitionImage, ReadError, ReadId, ScanPage, ScanRange, Storage};
 use crate::storage::pool::JOBS_MAX;
 use crate::storage::scan::{PAGE_KEYS_MAX, SKIPPED_MAX};
-use crate::storage::{OpenError, ShardStorage};
+use crate::storage::{Rebuilt, ShardStorage};
 
 const ZERO: PartitionId = PartitionId::new(0);
 
@@ -97,13 +97,19 @@ fn damaged_table_file_is_an_error_and_never_absent() {
 }
 
 #[test]
-fn damaged_format_record_is_refused() {
+fn damaged_format_record_of_a_partition_is_rebuilt_with_the_rest() {
     let home = tempfile::tempdir().unwrap();
     close_with_200_items(home.path());
     // The format record is in the first block.
     damage_largest_table(home.path(), 1000);
-    let error = Store::open(options(home.path(), Durability::Os)).unwrap_err();
-    assert!(matches!(&error, OpenError::FormatUnreadable { family, .. } if family == "p0000"), "{error}");
+    let store = Store::open(options(home.path(), Durability::Os)).unwrap();
+    let rebuilt = store.rebuilt().unwrap();
+    assert!(
+        matches!(rebuilt.as_slice(), [Rebuilt { partition: Some(ZERO), kept: 180..200, gaps: 1.. }]),
+        "{rebuilt:?}"
+    );
+    drop(store);
+    Store::open(options(home.path(), Durability::Os)).unwrap();
 }
 
 /// Leaves 200 KiB in one table file of partition 0.
