@@ -23,6 +23,7 @@
 
 pub mod capabilities;
 mod crowd;
+pub mod detector;
 mod disk;
 mod draw;
 mod finding;
