@@ -24,6 +24,7 @@
 pub mod capabilities;
 mod convergence;
 mod crowd;
+pub mod detector;
 mod disk;
 mod draw;
 mod finding;
