@@ -137,14 +137,8 @@ impl<D: Detector> World<D> {
     /// Everybody starts within a second; links are up at once. `make` starts one: its number, boot generation, seed.
     pub fn new(seed: u64, settings: Settings, make: impl Fn(u32, u64, [u8; 32], Instant) -> D + 'static) -> Self {
         assert!(settings.overloaded < settings.nodes, "somebody has to be well");
-        let seat = |_| Seat {
-            detector: None,
-            life: 0,
-            generation: 0,
-            armed: u64::MAX,
-            free_at: 0,
-            inbox: VecDeque::new(),
-        };
+        let seat =
+            |_| Seat { detector: None, life: 0, generation: 0, armed: u64::MAX, free_at: 0, inbox: VecDeque::new() };
         let mut world = Self {
             seats: (0..settings.nodes).map(seat).collect(),
             make: Box::new(make),
@@ -215,7 +209,11 @@ impl<D: Detector> World<D> {
 
     /// Cuts a member off from all that are not cut off, or puts it back. Links notice nothing.
     pub fn cut(&mut self, node: u32, cut: bool) {
-        if cut { self.cut.insert(node) } else { self.cut.remove(&node) };
+        if cut {
+            self.cut.insert(node)
+        } else {
+            self.cut.remove(&node)
+        };
     }
 
     /// Waits from now on until all others hold this member unreachable.
