@@ -173,6 +173,13 @@ fn troubles(rows: &[Row], out: &mut String) {
             let line = format!("{} believes that {} ({}) is {}", status.name, peer.name, peer.address, peer.standing);
             writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
         }
+        if !matches!(&*status.room, "" | "plenty") {
+            let (name, free, reserve) = (&status.name, status.disk_free, status.disk_reserve);
+            let line = format!(
+                "the disk of {name} is nearly full: {free} bytes are free, {reserve} are its reserve; it takes no new values"
+            );
+            writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
+        }
         if status.cluster.is_none() {
             let name = &status.name;
             let hint = format!("{name} waits for a cluster: quorate cluster create {name}={} ..", row.address);
@@ -230,6 +237,9 @@ fn status_json(status: &NodeStatus) -> Json {
         "shards": status.shards,
         "durability": status.durability,
         "unverified": status.unverified,
+        "disk": status.room,
+        "disk_free_bytes": status.disk_free,
+        "disk_reserve_bytes": status.disk_reserve,
         "uptime_s": status.uptime_s,
         "generation": status.generation.as_u64(),
         "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),

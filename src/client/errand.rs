@@ -36,6 +36,8 @@ use crate::protocol::wire::{FailureCode, Kind, WireError};
 const WAIT_MIN: Duration = Duration::from_millis(10);
 /// The longest wait between rounds.
 const WAIT_MAX: Duration = Duration::from_millis(500);
+/// A node's wish to be left alone for longer is a mistake.
+const HINT_MAX: Duration = Duration::from_secs(10);
 
 /// An answer that is of no use; another owner may have a better one.
 pub(super) enum Useless {
@@ -77,6 +79,8 @@ pub(super) struct Errand<'a> {
     account: Option<ClientError>,
     /// The account ends the errand once every owner was asked.
     is_final: bool,
+    /// The shortest time after which an owner that was overloaded wants to be asked again, in this round.
+    retry_after: Option<Duration>,
 }
 
 impl<'a> Errand<'a> {
@@ -100,6 +104,7 @@ impl<'a> Errand<'a> {
             last: None,
             account: None,
             is_final: false,
+            retry_after: None,
         }
     }
 
@@ -175,8 +180,13 @@ impl<'a> Errand<'a> {
             }
             CallError::Refused(failure) => {
                 let code = failure.code;
+                if failure.retry_after_ms > 0 {
+                    let after = Duration::from_millis(u64::from(failure.retry_after_ms));
+                    self.retry_after = Some(self.retry_after.map_or(after, |other| other.min(after)));
+                }
                 self.account = Some(ClientError::Refused { node: node(), failure });
-                self.is_final |= matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut);
+                self.is_final |=
+                    matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut | FailureCode::DiskFull);
                 if code == FailureCode::Stale && self.refreshed(map).await {
                     // Other owners, or the same ones by another name.
                     self.tried = Slots::default();
@@ -224,7 +234,8 @@ impl<'a> Errand<'a> {
                 }
                 self.tried = Slots::default();
                 self.rounds += 1;
-                sleep_until((now + back_off(self.rounds)).min(self.deadline)).await;
+                let wait = back_off(self.rounds, self.retry_after.take().unwrap_or_default());
+                sleep_until((now + wait).min(self.deadline)).await;
                 return self.in_time(map, partition);
             }
         };
@@ -256,10 +267,12 @@ impl<'a> Errand<'a> {
 }
 
 /// The wait before a round: 10 ms, doubled each time up to 500 ms, of which a random half to whole is taken, so that
-/// clients of a node that was overloaded do not come back in step.
-pub(super) fn back_off(rounds: u32) -> Duration {
+/// clients of a node that was overloaded do not come back in step. Where the nodes said when to ask again, it is at
+/// least that, and up to half of it more.
+pub(super) fn back_off(rounds: u32, hint: Duration) -> Duration {
     let whole = WAIT_MIN.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(WAIT_MAX);
-    let half = whole / 2;
-    let span = u64::try_from(half.as_nanos()).expect("half of the longest wait is 250 ms");
-    half + Duration::from_nanos(Xoshiro256PlusPlus::seed_from_u64(fresh_seed()).next_u64() % (span + 1))
+    let hint = hint.min(HINT_MAX);
+    let least = (whole / 2).max(hint);
+    let span = u64::try_from((whole / 2).max(hint / 2).as_nanos()).expect("half of the longest hint is 5 s");
+    least + Duration::from_nanos(Xoshiro256PlusPlus::seed_from_u64(fresh_seed()).next_u64() % (span + 1))
 }

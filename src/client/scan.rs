@@ -145,7 +145,7 @@ impl Scan {
             rounds += 1;
             failed = Slots::default();
             map.owners(partition).for_each(|(_, node)| node.retry_now());
-            tokio::time::sleep_until((Instant::now() + back_off(rounds)).min(deadline)).await;
+            tokio::time::sleep_until((Instant::now() + back_off(rounds, Duration::ZERO)).min(deadline)).await;
         }
     }
 

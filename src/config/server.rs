@@ -37,6 +37,8 @@ pub const BLOCK_CACHE_MIN: ByteSize = ByteSize::new(8 << 20);
 pub const WRITE_BUFFERS_MIN: ByteSize = ByteSize::new(16 << 20);
 /// Most memory for either: 1 TiB, a slip of the unit above it.
 pub const MEMORY_MAX: ByteSize = ByteSize::new(1 << 40);
+/// Least reserve of the disk: the log and a few files have to fit.
+pub const DISK_RESERVE_MIN: ByteSize = ByteSize::new(16 << 20);
 /// Most threads for reads that miss the cache.
 pub const READ_THREADS_MAX: usize = 64;
 
@@ -170,6 +172,10 @@ pub struct StorageConfig {
     /// 1 TiB. Default 1 GiB. When it is full, further ones are refused and do not count toward W; with more, a longer
     /// outage is bridged without an exchange.
     pub hint_bytes_max: ByteSize,
+    /// `disk_reserve`: free space below which new values and hints are refused, and below half of which copies that
+    /// make items larger are, 16 MiB to 1 TiB. Default: a fiftieth of the disk, at least 1 GiB, at most an eighth of
+    /// the disk. Less lets the disk fill further, and leaves less for compaction, without which deletes free nothing.
+    pub disk_reserve: Option<ByteSize>,
 }
 
 /// `[log]`: what is written to standard error.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::protocol::shard::Counters;
 use crate::protocol::wire::NodeStatus;
@@ -27,6 +27,12 @@ pub struct NodeNumbers {
     pub in_sync_age: Option<Duration>,
     /// What the members say of each other.
     pub gossip: crate::protocol::membership::Counters,
+    /// The part of its usual pace that background work has, where it has least.
+    pub background_share: f64,
+    /// Requests that were refused before they were looked at, because there are too many.
+    pub refused: u64,
+    /// Bytes of requests that were taken in and not answered.
+    pub request_bytes: u64,
     /// Requests under way.
     pub in_flight: u64,
     /// Turns run.
@@ -73,7 +79,15 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     for (code, count) in numbers.shards.iter().flat_map(|shard| &shard.failures) {
         failures.with_label_values(&[code]).inc_by(*count);
     }
+    let expired = counters(&page, "quorate_requests_expired_total", "Requests too late to be served.", "kind")?;
+    for (kind, count) in numbers.shards.iter().flat_map(|shard| &shard.expired) {
+        expired.with_label_values(&[kind]).inc_by(*count);
+    }
+    let share = Gauge::new("quorate_background_share", "Part of its usual pace that background work has, 1/16 to 1.")?;
+    share.set(numbers.background_share);
+    page.register(Box::new(share))?;
     for (name, help, value) in [
+        ("quorate_requests_refused_total", "Requests refused because too many are under way.", numbers.refused),
         ("quorate_write_backs_total", "Reads whose answers differed and were stored first.", sum(|c| c.write_backs)),
         ("quorate_hedges_total", "Reads that asked one more replica because one was slow.", sum(|c| c.hedges)),
         (
@@ -135,6 +149,10 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         ("quorate_members_unreachable", "Members that do not answer.", numbers.gossip.unreachable_now),
         ("quorate_health_score", "How slow this node finds itself, 0 to 8.", u64::from(numbers.gossip.health_now)),
         ("quorate_in_flight", "Requests under way.", numbers.in_flight),
+        ("quorate_request_bytes", "Bytes of requests taken in and not answered.", numbers.request_bytes),
+        ("quorate_disk_free_bytes", "Bytes free on the data directory's disk.", status.disk_free),
+        ("quorate_disk_reserve_bytes", "Free bytes below which new values are refused.", status.disk_reserve),
+        ("quorate_disk_full", "1 when new values are refused for want of room.", u64::from(status.room != "plenty")),
         ("quorate_damaged_families", "Column families with a damaged block; a restart rebuilds them.", numbers.damaged),
         ("quorate_partitions", "Partitions that this node holds.", u64::from(status.partitions)),
         ("quorate_member", "1 when the node belongs to a cluster.", u64::from(status.cluster.is_some())),

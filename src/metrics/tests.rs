@@ -25,12 +25,16 @@ fn numbers() -> NodeNumbers {
         shards: 2,
         durability: "sync".to_owned(),
         unverified: false,
+        room: "reserve".to_owned(),
+        disk_free: 1_000,
+        disk_reserve: 2_000,
         uptime_s: 5,
         generation: BootGeneration::new(3),
         peers: vec![peer],
     };
     let mut shard = Counters { gets: 3, puts: 4, ..Counters::default() };
     shard.failures.insert("quorum_not_met", 2);
+    shard.expired.insert("merge", 3);
     NodeNumbers {
         status,
         shards: vec![shard.clone(), shard],
@@ -39,6 +43,9 @@ fn numbers() -> NodeNumbers {
         oldest_hint: Duration::from_secs(3),
         in_sync_age: Some(Duration::from_secs(12)),
         gossip: crate::protocol::membership::Counters { suspicions: 2, ..Default::default() },
+        background_share: 0.25,
+        refused: 9,
+        request_bytes: 10,
         in_flight: 1,
         turns: 2,
         commits: 1,
@@ -60,6 +67,10 @@ fn shards_are_summed_and_every_number_has_one_name() {
         "quorate_failures_total{code=\"quorum_not_met\"} 4",
         "quorate_peer_connected{peer=\"n2\"} 1",
         "quorate_boot_generation 3",
+        "quorate_requests_expired_total{kind=\"merge\"} 6",
+        "quorate_background_share 0.25",
+        "quorate_disk_free_bytes 1000",
+        "quorate_disk_full 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -36,6 +37,11 @@ pub(crate) enum Order {
     Vouched(NodeId, DiskId),
 }
 
+/// Orders that wait for the control thread at once: one of each member, and an administrator's few.
+pub(crate) const ORDERS_MAX: usize = 1_024;
+/// Most orders are a record in the node's own column family, fsynced.
+const ORDERS_DONE_IN: Duration = Duration::from_secs(1);
+
 /// What control sessions and links stand on.
 #[derive(Debug, Clone)]
 pub(crate) struct ControlKit {
@@ -44,7 +50,7 @@ pub(crate) struct ControlKit {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) policy: RosterPolicy,
     pub(crate) tally: Arc<Tally>,
-    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) orders: mpsc::Sender<Order>,
 }
 
 /// Takes control connections until the endpoint closes.
@@ -151,13 +157,17 @@ impl Desk {
         then: impl FnOnce(T) -> Result<(Kind, Bytes), Failure> + Send + 'static,
     ) {
         let (tell, told) = oneshot::channel();
-        let sent = self.0.orders.send(order(tell));
+        let sent = self.0.orders.try_send(order(tell));
         let desk = Self(self.0.clone());
         tokio::spawn(async move {
             let stopping = || Failure::new(FailureCode::Stopping, "this node is stopping");
-            let answer = match (sent, told.await) {
-                (Ok(()), Ok(done)) => then(done),
-                _ => Err(stopping()),
+            let answer = match sent {
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    let text = format!("{ORDERS_MAX} orders wait for this node already; ask again, slower");
+                    Err(Failure::overloaded(text, ORDERS_DONE_IN))
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),
+                Ok(()) => told.await.map_err(|_| stopping()).and_then(then),
             };
             let (kind, body) = answer.unwrap_or_else(|failure| (Kind::Error, encode_control(&failure)));
             desk.send(&lane, correlation, kind, body);
@@ -242,7 +252,8 @@ impl LinkOwner for ControlLink {
             && let Ok(vouched) = decode_control::<Vouched>(&frame.body, "vouched")
         {
             // The node ends first, or the order is carried out; there is nobody to tell.
-            drop(self.kit.orders.send(Order::Vouched(self.node, vouched.disk)));
+            // A full queue loses nothing for good either: it is asked again with the next connection.
+            drop(self.kit.orders.try_send(Order::Vouched(self.node, vouched.disk)));
         }
     }
 

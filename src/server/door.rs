@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::http::Door;
 use super::state::{NodeShared, Verification};
 use crate::metrics::{NodeNumbers, render};
-use crate::protocol::shard::View;
+use crate::protocol::shard::{Room, View};
 use crate::protocol::wire::{Failure, Frame, Kind, NodeStatus};
 use crate::transport::Tally;
 
@@ -46,6 +46,10 @@ impl Door for NodeDoor {
         if self.shared.verification() == Verification::Lost {
             return Err("this node may have lost acknowledged writes; its answers do not count toward R".to_owned());
         }
+        // In the reserve it serves reads, deletes and replication all the same.
+        if self.shared.space.seen().0 == Room::Emergency {
+            return Err(self.shared.space.trouble().unwrap_or_default());
+        }
         let connected = self.shared.status().peers.iter().filter(|peer| peer.connected).count();
         let (reached, quorum) = (connected + 1, usize::from(view.read_quorum.max(view.write_quorum)));
         if reached < quorum {
@@ -65,6 +69,9 @@ impl Door for NodeDoor {
             oldest_hint: reports.iter().map(|report| report.oldest_hint).max().unwrap_or_default(),
             in_sync_age: oldest(reports.iter().map(|report| report.in_sync_age)),
             gossip: self.shared.gossip().map(super::gossip::Gossip::counters).unwrap_or_default(),
+            background_share: reports.iter().map(|report| report.background_share).fold(1.0, f64::min),
+            refused: self.shared.admission.refused(),
+            request_bytes: self.shared.admission.bytes() as u64,
             in_flight: reports.iter().map(|report| report.in_flight as u64).sum(),
             turns: reports.iter().map(|report| report.turns).sum(),
             commits: reports.iter().map(|report| report.commits).sum(),

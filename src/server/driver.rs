@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use slab::Slab;
 use tokio::time::Instant as TokioInstant;
 
@@ -22,12 +23,16 @@ use super::links::Links;
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, Source, SourceId};
 use crate::protocol::types::Instant;
 use crate::protocol::types::limits::BULK_FRAME_BYTES;
-use crate::protocol::wire::{Frame, FrameDecoder};
+use crate::protocol::wire::{Failure, Frame, FrameDecoder};
 use crate::storage::{CommitError, ReadCompletion, ShardStorage};
-use crate::transport::Class;
+use crate::transport::{Class, LaneError, LaneSender, failure_frame};
 
 /// Inputs of one turn at most: a turn of small requests then takes a few milliseconds, and replies do not wait longer.
 const INPUTS_PER_TURN: usize = 512;
+
+/// Bytes that one turn writes and sends, about: as much as all lanes to one peer hold. With values at their limit a turn of
+/// so many inputs would be half a gigabyte.
+const TURN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a driver ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,18 +99,19 @@ impl<'seat> Driver<'seat> {
             let mut rest = inputs.drain(..);
             loop {
                 let now = self.clock.now();
-                let mut taken = 0;
                 for input in rest.by_ref().take(INPUTS_PER_TURN) {
-                    taken += 1;
                     if let Err(ending) = self.take(now, input) {
                         return ending;
+                    }
+                    if self.shard.turn_bytes() > TURN_BYTES_MAX {
+                        break;
                     }
                 }
                 if let Err(error) = self.turn(now) {
                     self.shard.handle_commit_failed();
                     return Ending::DiskFailed(error.to_string());
                 }
-                if taken < INPUTS_PER_TURN {
+                if rest.len() == 0 {
                     break;
                 }
                 // Lanes are written and acknowledgements read between the turns of a long inbox.
@@ -136,9 +142,9 @@ impl<'seat> Driver<'seat> {
 
     fn take(&mut self, now: Now, input: Input) -> Result<(), Ending> {
         match input {
-            Input::Request { reply_to, frame } => {
+            Input::Request { reply_to, frame, arrived } => {
                 let id = SourceId::new(self.sources.insert(reply_to) as u64);
-                self.shard.handle_request(now, Source { id }, frame, &mut self.storage);
+                self.shard.handle_request(now, Source { id, arrived }, frame, &mut self.storage);
             }
             Input::Answer { peer, frame } => self.shard.handle_answer(now, peer, frame, &mut self.storage),
             Input::Completed(ReadCompletion::Read { id, result }) => {
@@ -162,11 +168,13 @@ impl<'seat> Driver<'seat> {
                 self.shard.handle_standing(now, peer, reachable, &mut self.storage);
             }
             Input::Ports { peer, ports } => self.links.open(peer, &ports),
+            Input::Room(room, space) => self.shard.set_room(room, space),
             Input::Unverified(unverified) => self.shard.set_unverified(unverified),
             Input::Report(to) => {
                 let report = ShardReport {
                     counters: self.shard.counters().clone(),
                     in_flight: self.shard.in_flight(),
+                    background_share: self.shard.background_share(),
                     hints: self.shard.hint_stock(),
                     oldest_hint: self.shard.oldest_hint(now),
                     unverified: self.shard.is_unverified(),
@@ -221,9 +229,8 @@ impl<'seat> Driver<'seat> {
                 Output::Reply { source, bytes } => {
                     let Some(to) = take_source(&mut self.sources, source) else { continue };
                     match to {
-                        // The asker's lane is full or gone: it gave up, or will at its deadline.
-                        ReplyTo::Lane(lane) => drop(lane.try_send(bytes)),
-                        ReplyTo::Door(door) => {
+                        ReplyTo::Lane(lane, _answered) => answer(&lane, bytes),
+                        ReplyTo::Door(door, _answered) => {
                             if let Some(frame) = decode_own(&bytes) {
                                 drop(door.send(frame));
                             }
@@ -233,11 +240,23 @@ impl<'seat> Driver<'seat> {
                 Output::Forward { shard, source, frame } => {
                     let Some(reply_to) = take_source(&mut self.sources, source) else { continue };
                     if let Some(inbox) = self.inboxes.get(usize::from(shard)) {
-                        inbox.push(Input::Request { reply_to, frame });
+                        inbox.push(Input::Request { reply_to, frame, arrived: source.arrived });
                     }
                 }
             }
         }
+    }
+}
+
+/// Hands an answer to the asker's lane, or at least why there is none.
+fn answer(lane: &LaneSender, bytes: Bytes) {
+    let correlation = bytes.get(CORRELATION).and_then(|field| field.try_into().ok()).map(u64::from_be_bytes);
+    if let (Err(LaneError::Full { .. }), Some(correlation)) = (lane.try_send(bytes), correlation) {
+        let text = "the answer is ready, and too many answers wait to be read on this node; ask again, slower; a write may \
+                    have taken place: retry it with the same write id";
+        let failure = Failure::overloaded(text, ANSWERS_UNREAD_FOR);
+        // Whose own lane is full reads nothing: it gave up, or will at its deadline.
+        drop(lane.try_send(failure_frame(correlation, &failure)));
     }
 }
 
@@ -250,11 +269,16 @@ fn class_of(bytes: usize) -> Class {
 }
 
 /// Our own answer, for somebody in this process.
-fn decode_own(bytes: &bytes::Bytes) -> Option<Frame> {
+fn decode_own(bytes: &Bytes) -> Option<Frame> {
     let mut decoder = FrameDecoder::new(usize::MAX);
     decoder.extend(bytes);
     decoder.next_frame().ok().flatten()
 }
+
+/// Where a frame has its correlation.
+const CORRELATION: std::ops::Range<usize> = 8..16;
+/// Unread answers are those of slow readers, or of a slow way.
+const ANSWERS_UNREAD_FOR: Duration = Duration::from_millis(500);
 
 /// How long a stopping shard lets requests under way take.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);

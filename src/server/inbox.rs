@@ -6,21 +6,26 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::protocol::shard::{Counters, PeerIndex};
+use super::admission::Ticket;
+use crate::protocol::shard::{Counters, PeerIndex, Room, Space};
+use crate::protocol::types::Instant;
 use crate::protocol::wire::Frame;
 use crate::storage::ReadCompletion;
 use crate::transport::{Gate, LaneSender};
 
-/// Bytes of frames that may wait before the readers of lanes stand still. Eight times what one lane may queue.
+/// Bytes that may wait before the readers of lanes stand still. Eight times what one lane may queue.
 const INBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Where an answer goes.
+/// What an input costs beside its frame.
+const INPUT_BYTES: usize = 256;
+
+/// Where an answer goes, and what the request is counted by until then.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// The lane that the request came by.
-    Lane(LaneSender),
+    Lane(LaneSender, Ticket),
     /// The HTTP door, which waits.
-    Door(oneshot::Sender<Frame>),
+    Door(oneshot::Sender<Frame>, Ticket),
 }
 
 /// One thing for a shard to take in.
@@ -32,6 +37,8 @@ pub(crate) enum Input {
         reply_to: ReplyTo,
         /// What is asked.
         frame: Frame,
+        /// When it was read, before it waited here.
+        arrived: Instant,
     },
     /// A peer answers.
     Answer {
@@ -69,6 +76,8 @@ pub(crate) enum Input {
     Durable(u64),
     /// The disk failed.
     Failed(String),
+    /// How much room there is on the disk.
+    Room(Room, Space),
     /// This node's answers count toward R, or do not.
     Unverified(bool),
     /// Somebody wants the counts.
@@ -88,6 +97,8 @@ pub(crate) struct ShardReport {
     pub(crate) in_sync_age: Option<Duration>,
     /// Requests under way.
     pub(crate) in_flight: usize,
+    /// The part of its usual pace that background work has.
+    pub(crate) background_share: f64,
     /// Hints that are kept, and their bytes.
     pub(crate) hints: (u64, u64),
     /// How long the oldest of them has been known.
@@ -142,7 +153,7 @@ impl Inbox {
 
 fn bytes_of(input: &Input) -> usize {
     match input {
-        Input::Request { frame, .. } | Input::Answer { frame, .. } => frame.body.len(),
+        Input::Request { frame, .. } | Input::Answer { frame, .. } => frame.body.len() + INPUT_BYTES,
         Input::Link { .. }
         | Input::Reachable { .. }
         | Input::Ports { .. }
@@ -150,6 +161,7 @@ fn bytes_of(input: &Input) -> usize {
         | Input::Durable(_)
         | Input::Failed(_)
         | Input::Unverified(_)
+        | Input::Room(..)
         | Input::Report(_)
         | Input::Stop(_) => 0,
     }

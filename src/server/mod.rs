@@ -5,6 +5,7 @@
 //! | [`node`] | a node from its first port to its last flush |
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
+//! | `admission`, `space` | what is refused: too many requests, too little room on the disk |
 //! | `gossip` | the membership machine and its datagrams |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
@@ -12,6 +13,7 @@
 //! A request never changes thread between its lane and the memtable, except when it came over HTTP or to the wrong
 //! shard.
 
+mod admission;
 mod clock;
 mod control;
 pub mod dev;
@@ -27,4 +29,5 @@ pub mod node;
 mod reach;
 pub mod run;
 mod shard_thread;
+mod space;
 mod state;

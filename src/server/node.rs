@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::control::{ControlKit, Order, Vouches, accept_all, link_members};
+use super::admission::ANSWER_BYTES_MAX;
+use super::control::{ControlKit, ORDERS_MAX, Order, Vouches, accept_all, link_members};
 use super::driver::{Ending, STOP_WITHIN};
 use super::gossip::Gossip;
 use super::inbox::Input;
 use super::members::RosterPolicy;
 use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
+use super::space::LOOK_EVERY;
 use super::state::{NodeShared, Verification};
 use crate::config::server::Durability as ConfiguredDurability;
 use crate::config::{ByteSize, ServerConfig};
@@ -29,7 +31,7 @@ use crate::protocol::shard::{ShardConfig, View};
 use crate::protocol::types::{DiskId, Durability, NodeId};
 use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
 use crate::storage::{BootError, CloseError, MetaError, OpenError, Rebuilt, ShardCallbacks, Store, StoreOptions};
-use crate::transport::{BindError, NodeSecret, Offload, Purpose, Tally, bind, server_config};
+use crate::transport::{BindError, NodeSecret, Offload, Purpose, Purse, Tally, bind, server_config};
 
 use super::http;
 
@@ -99,7 +101,7 @@ pub enum NodeError {
 #[derive(Debug)]
 pub struct Node {
     shared: Arc<NodeShared>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
     stop: watch::Sender<bool>,
     join: JoinHandle<Result<(), NodeError>>,
 }
@@ -108,7 +110,7 @@ impl Node {
     /// Starts a node. Returns once its ports are open and, if it belongs to a cluster, its shards serve.
     pub fn start(options: NodeOptions) -> Result<Self, NodeError> {
         let (stop, stopped) = watch::channel(false);
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let (started, is_started) = std::sync::mpsc::sync_channel(1);
         let to_self = orders.clone();
         let join = std::thread::Builder::new()
@@ -142,7 +144,7 @@ impl Node {
     pub fn create(&self, creation: Creation) -> Result<NodeState, Failure> {
         let (tell, told) = oneshot::channel();
         let stopping = || Failure::new(FailureCode::Stopping, "this node is stopping");
-        self.orders.send(Order::Create(Box::new(creation), tell)).map_err(|_| stopping())?;
+        self.orders.blocking_send(Order::Create(Box::new(creation), tell)).map_err(|_| stopping())?;
         told.blocking_recv().unwrap_or_else(|_| Err(stopping()))
     }
 
@@ -150,7 +152,7 @@ impl Node {
     #[must_use]
     pub fn state(&self) -> Option<NodeState> {
         let (tell, told) = oneshot::channel();
-        self.orders.send(Order::State(tell)).ok()?;
+        self.orders.blocking_send(Order::State(tell)).ok()?;
         told.blocking_recv().ok()
     }
 
@@ -182,8 +184,8 @@ const DISKS: &str = "disks";
 
 fn control_thread(
     options: NodeOptions,
-    orders: mpsc::UnboundedSender<Order>,
-    ordered: mpsc::UnboundedReceiver<Order>,
+    orders: mpsc::Sender<Order>,
+    ordered: mpsc::Receiver<Order>,
     stopped: watch::Receiver<bool>,
     started: &std::sync::mpsc::SyncSender<Arc<NodeShared>>,
 ) -> Result<(), NodeError> {
@@ -222,7 +224,7 @@ struct Control {
 
 impl Control {
     /// Everything that can fail before somebody relies on the node.
-    fn open(options: NodeOptions, orders: mpsc::UnboundedSender<Order>) -> Result<Self, NodeError> {
+    fn open(options: NodeOptions, orders: mpsc::Sender<Order>) -> Result<Self, NodeError> {
         let NodeOptions { config, open_http, accept_loss } = options;
         let files = CredentialFiles {
             certificate: config.tls.certificate.clone(),
@@ -261,6 +263,8 @@ impl Control {
         shared.damaged = store.damaged();
         shared.set_verification(verification);
         let shared = Arc::new(shared);
+        shared.look_at_disk();
+        let purse = Purse::new(ANSWER_BYTES_MAX);
         let tally = Arc::new(Tally::default());
         let accepting = server_config(accepting, Purpose::Control, Offload::On);
         let endpoint = bind(shared.config.listen, Some(accepting), Some(&secret))?;
@@ -275,6 +279,8 @@ impl Control {
                 inboxes: shared.inboxes.clone(),
                 reach: shared.reach.clone(),
                 clock: shared.clock,
+                admission: shared.admission.clone(),
+                purse: purse.clone(),
             })?);
         }
         let policy = RosterPolicy::new(node);
@@ -312,13 +318,14 @@ impl Control {
             self.become_member(&creation).await.map_err(|failure| NodeError::Creation(failure.message))?;
         }
         tokio::spawn(accept_all(self.kit.clone()));
+        tokio::spawn(watch_disk(self.shared.clone()));
         Ok(())
     }
 
     /// Carries out orders until the node is told to stop or a shard ends by itself.
     async fn run(
         &mut self,
-        mut ordered: mpsc::UnboundedReceiver<Order>,
+        mut ordered: mpsc::Receiver<Order>,
         mut stopped: watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
         let mut pulse = tokio::time::interval(Duration::from_millis(100));
@@ -493,7 +500,6 @@ impl Control {
                     unverified,
                     hint_bytes_max: self.shared.config.storage.hint_bytes_max.as_bytes()
                         / u64::from(self.shared.config.shards),
-                    disk_full: false,
                 },
                 hello: self.shared.hello(),
                 policy: self.kit.policy.clone(),
@@ -571,6 +577,19 @@ impl Control {
             store.close()?;
         }
         Ok(())
+    }
+}
+
+/// Measures the disk for as long as the node runs, off the control thread: a disk that hangs must not hold that.
+async fn watch_disk(shared: Arc<NodeShared>) {
+    let mut pulse = tokio::time::interval(LOOK_EVERY);
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        let shared = shared.clone();
+        if tokio::task::spawn_blocking(move || shared.look_at_disk()).await.is_err() {
+            return;
+        }
     }
 }
 

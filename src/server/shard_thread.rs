@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::admission::{Admission, Asker};
 use super::clock::Clock;
 use super::driver::{Driver, Ending};
 use super::inbox::{Inbox, Input, ReplyTo};
@@ -23,7 +24,8 @@ use crate::protocol::shard::{Shard, ShardConfig, View};
 use crate::protocol::wire::{Frame, Hello};
 use crate::storage::ShardSeat;
 use crate::transport::{
-    BindError, LaneSender, NodeSecret, Offload, Peer, Purpose, Tally, Terms, accept, bind, server_config,
+    BindError, LaneSender, NodeSecret, Offload, Peer, Purpose, Purse, Session, SessionError, Tally, Terms, accept,
+    bind, failure_frame, server_config,
 };
 
 /// What a shard's thread is started with.
@@ -37,6 +39,9 @@ pub(crate) struct ShardThreadOptions {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) clock: Clock,
+    pub(crate) admission: Admission,
+    /// For the answers that wait in the lanes of all sessions.
+    pub(crate) purse: Purse,
 }
 
 /// What it needs once the node is a member.
@@ -150,7 +155,16 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
         number,
         reach: options.reach.clone(),
     };
-    let accepting = tokio::spawn(accept_all(endpoint, inbox, hello, policy, options.tally.clone()));
+    let host = Host {
+        inbox,
+        hello,
+        policy,
+        tally: options.tally.clone(),
+        admission: options.admission.clone(),
+        purse: options.purse.clone(),
+        clock: options.clock,
+    };
+    let accepting = tokio::spawn(accept_all(endpoint, host));
     let links = Links::new(kit, &view);
     let driver = Driver::new(shard, storage, number, options.inboxes.clone(), links, options.clock);
     drop(ready.send(Ok(())));
@@ -159,14 +173,39 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
     ending
 }
 
-/// Takes connections until the endpoint closes; each session is one task.
-async fn accept_all(
-    endpoint: quinn::Endpoint,
+/// What sessions are served with.
+#[derive(Debug, Clone)]
+struct Host {
     inbox: Arc<Inbox>,
     hello: Hello,
     policy: RosterPolicy,
     tally: Arc<Tally>,
-) {
+    admission: Admission,
+    purse: Purse,
+    clock: Clock,
+}
+
+impl Host {
+    /// Serves a session until it ends. A request is admitted, or answered that it is not, before it waits anywhere.
+    async fn serve(self, session: Session) -> SessionError {
+        let asker = if session.peer().node().is_some() { Asker::Member } else { Asker::Client };
+        let admission = self.admission.session(asker);
+        let Self { inbox, tally, purse, clock, .. } = self;
+        let gate = Some(inbox.gate());
+        let take = move |_: &Peer, lane: &LaneSender, frame: Frame| match admission.admit(frame.body.len()) {
+            Ok(ticket) => {
+                let (reply_to, arrived) = (ReplyTo::Lane(lane.clone(), ticket), clock.now().instant);
+                inbox.push(Input::Request { reply_to, frame, arrived });
+            }
+            // Who leaves no room for the answer reads none.
+            Err(failure) => drop(lane.try_send(failure_frame(frame.header.correlation, &failure))),
+        };
+        session.paid_from(purse).serve(gate, tally, take).await
+    }
+}
+
+/// Takes connections until the endpoint closes; each session is one task.
+async fn accept_all(endpoint: quinn::Endpoint, host: Host) {
     let places = Arc::new(Semaphore::new(SESSIONS_MAX));
     while let Some(incoming) = endpoint.accept().await {
         let Ok(place) = places.clone().try_acquire_owned() else {
@@ -174,17 +213,13 @@ async fn accept_all(
             incoming.refuse();
             continue;
         };
-        let (inbox, hello, policy, tally) = (inbox.clone(), hello.clone(), policy.clone(), tally.clone());
+        let host = host.clone();
         tokio::spawn(async move {
             let _place = place;
             let remote = incoming.remote_address();
-            match accept(incoming, &hello, &policy, Terms::new(Purpose::Data), &tally).await {
+            match accept(incoming, &host.hello, &host.policy, Terms::new(Purpose::Data), &host.tally).await {
                 Ok(session) => {
-                    let gate = Some(inbox.gate());
-                    let take = move |_: &Peer, lane: &LaneSender, frame: Frame| {
-                        inbox.push(Input::Request { reply_to: ReplyTo::Lane(lane.clone()), frame });
-                    };
-                    let error = session.serve(gate, tally, take).await;
+                    let error = host.serve(session).await;
                     tracing::debug!(%remote, %error, "session ended");
                 }
                 Err(error) => tracing::warn!(%remote, %error, "connection refused"),

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::admission::{Admission, Asker};
 use super::clock::Clock;
 use super::gossip::{Gossip, name_of};
 use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
 use super::reach::Reach;
+use super::space::DiskSpace;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
 use crate::protocol::shard::View;
@@ -68,6 +70,10 @@ pub(crate) struct NodeShared {
     pub(crate) reach: Arc<Reach>,
     /// Column families of the store with a damaged block.
     pub(crate) damaged: Arc<AtomicUsize>,
+    /// Requests that were taken in and not answered.
+    pub(crate) admission: Admission,
+    /// Free space of the data directory's disk.
+    pub(crate) space: DiskSpace,
     view: RwLock<Option<Arc<View>>>,
     verification: Mutex<Verification>,
     links: Mutex<BTreeMap<NodeId, Link>>,
@@ -82,6 +88,7 @@ impl NodeShared {
         (generation, disk): (BootGeneration, DiskId),
     ) -> Self {
         let inboxes = (0..config.shards).map(|_| Arc::new(Inbox::default())).collect();
+        let space = DiskSpace::new(&config.data_dir, config.storage.disk_reserve);
         Self {
             config,
             durability,
@@ -93,6 +100,8 @@ impl NodeShared {
             inboxes,
             reach: Arc::default(),
             damaged: Arc::default(),
+            admission: Admission::default(),
+            space,
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),
             links: Mutex::default(),
@@ -118,6 +127,14 @@ impl NodeShared {
         *self.verification.lock().unwrap_or_else(PoisonError::into_inner) = verification;
         for inbox in &self.inboxes {
             inbox.push(Input::Unverified(verification != Verification::Verified));
+        }
+    }
+
+    /// Measures the disk, and tells the shards.
+    pub(crate) fn look_at_disk(&self) {
+        let (room, space) = self.space.look();
+        for inbox in &self.inboxes {
+            inbox.push(Input::Room(room, space));
         }
     }
 
@@ -170,7 +187,9 @@ impl NodeShared {
         let budget_ms = u32::try_from(budget.as_millis()).unwrap_or(u32::MAX).max(1);
         let frame = Frame::new(Header::new(kind, 0, budget_ms, view.layout.id()), body);
         let (answer, answered) = oneshot::channel();
-        inbox.push(Input::Request { reply_to: ReplyTo::Door(answer), frame });
+        let ticket = self.admission.session(Asker::Client).admit(frame.body.len())?;
+        let (reply_to, arrived) = (ReplyTo::Door(answer, ticket), self.clock.now().instant);
+        inbox.push(Input::Request { reply_to, frame, arrived });
         match tokio::time::timeout(budget + SLACK, answered).await {
             Ok(Ok(frame)) => Ok(frame),
             Ok(Err(_)) => Err(Failure::new(FailureCode::Stopping, "this node is stopping; ask another one")),
@@ -197,6 +216,7 @@ impl NodeShared {
     /// How this node sees itself.
     pub(crate) fn status(&self) -> NodeStatus {
         let view = self.view();
+        let (room, space) = self.space.seen();
         let partitions = view.as_ref().map_or(0, |view| view.layout.owned_by(self.node).count());
         NodeStatus {
             node: self.node,
@@ -210,6 +230,9 @@ impl NodeShared {
             shards: self.config.shards,
             durability: self.durability.as_str().to_owned(),
             unverified: self.verification() != Verification::Verified,
+            room: room.as_str().to_owned(),
+            disk_free: space.free,
+            disk_reserve: space.reserve,
             uptime_s: self.clock.uptime().as_secs(),
             generation: self.generation,
             peers: view.map(|view| self.peers(&view)).unwrap_or_default(),

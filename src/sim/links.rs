@@ -10,7 +10,7 @@ use super::node::{Asker, Input, SeatId};
 use super::world::World;
 use crate::protocol::shard::PeerIndex;
 use crate::protocol::types::limits::FRAME_BYTES_MAX;
-use crate::protocol::types::{Durability, PartitionId};
+use crate::protocol::types::{Durability, Instant, PartitionId};
 use crate::protocol::version::{Siblings, VersionVector};
 use crate::protocol::wire::{Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, decode_any};
 
@@ -112,7 +112,7 @@ impl World {
             Input::Answer { peer: flight.from, frame }
         } else {
             let asker = Asker::Peer { node: flight.from, shard: flight.from_shard, epoch: flight.epoch };
-            Input::Request { asker, frame }
+            Input::Request { asker, frame, arrived: Instant::from_nanos(self.now) }
         };
         self.hand(SeatId { node: flight.to, shard: flight.to_shard }, input);
     }

@@ -48,11 +48,13 @@ pub enum Mutation {
     KeepStandInActor,
     /// Some leaves of the hash tree are not listed.
     SkipTreeLeaf,
+    /// A request's time counts from its turn, not from its arrival: it is served after its asker has given up.
+    ForgetArrival,
 }
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -72,5 +74,6 @@ impl Mutation {
         Self::CountHintsAsOwners,
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
+        Self::ForgetArrival,
     ];
 }

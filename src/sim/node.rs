@@ -35,7 +35,7 @@ pub(super) enum Asker {
 /// Something for a shard's next turn.
 #[derive(Debug)]
 pub(super) enum Input {
-    Request { asker: Asker, frame: Frame },
+    Request { asker: Asker, frame: Frame, arrived: Instant },
     Answer { peer: u16, frame: Frame },
     Read { id: ReadId, result: Result<Option<bytes::Bytes>, ReadError> },
     Scan { id: ReadId, page: ScanPage },
@@ -155,7 +155,6 @@ impl World {
                 value_bytes_max: super::VALUE_BYTES_MAX,
                 unverified: node.unverified && !trust,
                 hint_bytes_max: self.options.hint_bytes_max,
-                disk_full: false,
             };
             let mut asks = Vec::new();
             let mut desk = Desk { disk: &mut node.disk, draw: &mut self.disks, asks: &mut asks, pending, broken: None };
@@ -292,15 +291,18 @@ impl World {
         let count = inbox.len().min(INPUTS_PER_TURN);
         for input in inbox.drain(..count) {
             match input {
-                Input::Request { asker, frame } => {
+                Input::Request { asker, frame, arrived } => {
                     *sources += 1;
                     let id = *sources;
-                    let at = due_at(now, &frame);
+                    let at = due_at(arrived, &frame);
                     waiting.insert(id, (asker, at));
                     if at < u64::MAX {
                         due.insert((at, id));
                     }
-                    shard.handle_request(now, Source { id: SourceId::new(id) }, frame, &mut desk);
+                    // The mutation: what waited before the turn is forgotten.
+                    let arrived = if broken == Some(Mutation::ForgetArrival) { now.instant } else { arrived };
+                    let source = Source { id: SourceId::new(id), arrived };
+                    shard.handle_request(now, source, frame, &mut desk);
                 }
                 Input::Answer { peer, frame } => shard.handle_answer(now, PeerIndex::new(peer), frame, &mut desk),
                 Input::Read { id, result } => shard.handle_read(now, id, result, &mut desk),
@@ -471,7 +473,8 @@ impl World {
                 }
                 Output::Forward { shard, source, frame } => {
                     let Some(asker) = self.answered(seat, source) else { continue };
-                    self.hand(SeatId { node: seat.node, shard }, Input::Request { asker, frame });
+                    let arrived = source.arrived;
+                    self.hand(SeatId { node: seat.node, shard }, Input::Request { asker, frame, arrived });
                 }
             }
         }
@@ -493,7 +496,7 @@ impl World {
 }
 
 /// When a request must be answered. A peer's lookups and merges wait for the disk, and their asker has the deadline.
-fn due_at(now: Now, frame: &Frame) -> u64 {
+fn due_at(arrived: Instant, frame: &Frame) -> u64 {
     if !matches!(frame.kind(), Some(Kind::Get | Kind::Put)) {
         return u64::MAX;
     }
@@ -501,5 +504,5 @@ fn due_at(now: Now, frame: &Frame) -> u64 {
         0 => 2_000,
         ms => ms.min(BUDGET_MS_MAX),
     };
-    now.instant.after(Duration::from_millis(u64::from(ms))).as_nanos()
+    arrived.after(Duration::from_millis(u64::from(ms))).as_nanos()
 }

@@ -11,7 +11,7 @@ use super::world::{Phase, World};
 use super::{CLIENT_LATENCY_NS_MAX, Event};
 use crate::protocol::ring::{KeyHash, partition_of};
 use crate::protocol::types::limits::FRAME_BYTES_MAX;
-use crate::protocol::types::{Address, PartitionId, Strictness, WriteId};
+use crate::protocol::types::{Address, Instant, PartitionId, Strictness, WriteId};
 use crate::protocol::version::{ConflictPolicy, Context, Siblings, VersionVector, checksum};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, FrameDecoder, GetReply, GetRequest, Header, Kind, PutReply, PutRequest, ScanReply,
@@ -207,7 +207,8 @@ impl World {
         let knows = self.crowd.draw.chance(900_000);
         let shard = if knows { self.shard_of(operation, shards) } else { self.crowd.draw.index(shards) };
         let shard = u16::try_from(shard).expect("at most 4 shards");
-        self.hand(SeatId { node, shard }, Input::Request { asker: Asker::Client { operation, attempt }, frame });
+        let (asker, arrived) = (Asker::Client { operation, attempt }, Instant::from_nanos(self.now));
+        self.hand(SeatId { node, shard }, Input::Request { asker, frame, arrived });
     }
 
     fn shard_of(&self, operation: u64, shards: usize) -> usize {

@@ -101,7 +101,7 @@ impl Conversation {
             Part::Read(stream) => {
                 let decoder = FrameDecoder::new(frame_bytes_max);
                 let on_frame = |frame| screen(frame, &tally, listener);
-                read_lane(peer.connection(), stream, decoder, gate.as_ref(), on_frame).await?;
+                read_lane(peer.connection(), stream, decoder, (gate.as_ref(), None), on_frame).await?;
                 Ok(Outcome::Read)
             }
             Part::Datagrams => loop {

@@ -93,7 +93,7 @@ async fn accept_until(
     if terms.purpose != Purpose::Control && peer.node().is_some() {
         widen(&connection);
     }
-    Ok(Session { peer, terms, send, receive })
+    Ok(Session { peer, terms, send, receive, purse: None })
 }
 
 /// Connects and makes the connection a session, or closes it. The TLS configuration decides whom to believe; `expected`
@@ -123,7 +123,7 @@ pub async fn connect(
         Ok((Peer::new(connection.clone(), identity, hello, version), send, receive))
     };
     let (peer, send, receive) = finish(&connection, end, terms.deadline, greeting).await?;
-    Ok(Session { peer, terms, send, receive })
+    Ok(Session { peer, terms, send, receive, purse: None })
 }
 
 /// Awaits a greeting until its end; closes the connection with the reason when it fails.

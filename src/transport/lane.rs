@@ -13,6 +13,9 @@
 //! Sending never waits. A full lane says so at once, and the asker treats the request as *unknown*: that is the only
 //! honest answer, and it keeps a slow peer from becoming everybody's memory.
 //!
+//! The answering side's lanes stop reading questions while half of their queue is answers that nobody reads, and pay for
+//! what they hold from one purse for all of them ([`Purse`]).
+//!
 //! *Invariant.* The bytes that a lane holds never exceed [`LANE_BYTES_MAX`], except for a single frame that is larger
 //! and was accepted by an empty lane.
 
@@ -23,6 +26,7 @@ use tokio::sync::Notify;
 
 use super::closing::explain;
 use super::gate::Gate;
+use super::purse::Purse;
 use super::session::SessionError;
 use crate::protocol::wire::{Frame, FrameDecoder, WireError};
 
@@ -91,8 +95,29 @@ impl Drop for SenderGuard {
 impl LaneSender {
     /// A lane's two ends: one for whoever sends, one for [`write_lane`].
     pub(super) fn new() -> (Self, LaneQueue) {
-        let queue = Arc::new(Queue::default());
+        Self::paid_from(None)
+    }
+
+    /// The same, whose bytes are also counted in a purse.
+    pub(super) fn paid_from(purse: Option<Purse>) -> (Self, LaneQueue) {
+        let queue = Arc::new(Queue { purse, ..Queue::default() });
         (Self(Arc::new(SenderGuard(queue.clone()))), LaneQueue(queue))
+    }
+
+    /// Returns when the peer reads what it is sent: when not more than half of what the lane may hold waits, or when
+    /// nothing is sent any more.
+    pub(super) async fn relieved(&self) {
+        let queue = &self.0.0;
+        loop {
+            let read = queue.read.notified();
+            let backlog = queue.lock();
+            let relieved = backlog.bytes <= LANE_BYTES_MAX / 2 || backlog.phase == Phase::Closed;
+            drop(backlog);
+            if relieved {
+                return;
+            }
+            read.await;
+        }
     }
 
     /// Queues a frame. Never waits.
@@ -103,7 +128,8 @@ impl LaneSender {
             return Err(LaneError::Closed);
         }
         let waiting = backlog.bytes;
-        if waiting > 0 && waiting + frame.len() > LANE_BYTES_MAX {
+        let paid = || queue.purse.as_ref().is_none_or(|purse| purse.take(frame.len()));
+        if (waiting > 0 && waiting + frame.len() > LANE_BYTES_MAX) || !paid() {
             return Err(LaneError::Full { waiting });
         }
         backlog.bytes = waiting + frame.len();
@@ -144,6 +170,9 @@ impl Drop for LaneQueue {
 struct Queue {
     backlog: Mutex<Backlog>,
     filled: Notify,
+    /// Something was written.
+    read: Notify,
+    purse: Option<Purse>,
 }
 
 #[derive(Debug, Default)]
@@ -172,12 +201,18 @@ impl Queue {
 
     fn end(&self, phase: Phase) {
         let mut backlog = self.lock();
-        backlog.phase = backlog.phase.max(phase);
+        let before = backlog.phase;
+        backlog.phase = before.max(phase);
+        let mut left = 0;
         if backlog.phase == Phase::Closed {
             backlog.frames = Vec::new();
+            // Nothing is written any more, and nothing taken.
+            left = if before == Phase::Closed { 0 } else { backlog.bytes };
         }
         drop(backlog);
+        self.give_back(left);
         self.filled.notify_one();
+        self.read.notify_waiters();
     }
 
     /// Swaps what waits for an empty list, and says whether more may come.
@@ -191,6 +226,15 @@ impl Queue {
         let mut backlog = self.lock();
         assert!(backlog.bytes >= bytes, "a lane wrote more bytes than it took");
         backlog.bytes -= bytes;
+        drop(backlog);
+        self.give_back(bytes);
+        self.read.notify_waiters();
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(purse) = &self.purse {
+            purse.give(bytes);
+        }
     }
 }
 
@@ -266,12 +310,13 @@ fn read_error(error: quinn::ReadError) -> SessionError {
     }
 }
 
-/// Reads frames until the peer finishes the stream. Stands still while the gate is shut.
+/// Reads frames until the peer finishes the stream. Stands still while the gate is shut, and while the peer leaves
+/// unread what it is sent on `answers`: who takes no answers gets nothing more done.
 pub(super) async fn read_lane(
     connection: &quinn::Connection,
     mut stream: quinn::RecvStream,
     mut decoder: FrameDecoder,
-    gate: Option<&Gate>,
+    (gate, answers): (Option<&Gate>, Option<&LaneSender>),
     mut on_frame: impl FnMut(Frame) -> Result<(), SessionError>,
 ) -> Result<(), SessionError> {
     let mut chunks: [Bytes; CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
@@ -280,7 +325,12 @@ pub(super) async fn read_lane(
         if let Some(gate) = gate
             && !gate.is_open()
         {
-            pass(gate, connection).await?;
+            pass(gate.passed(), connection).await?;
+        }
+        if let Some(answers) = answers
+            && answers.waiting() > LANE_BYTES_MAX / 2
+        {
+            pass(answers.relieved(), connection).await?;
         }
         let Some(count) = stream.read_chunks(&mut chunks).await.map_err(read_error)? else { break };
         for chunk in &mut chunks[..count] {
@@ -298,10 +348,10 @@ pub(super) async fn read_lane(
     if decoder.is_mid_frame() { Err(WireError::Truncated("body").into()) } else { Ok(()) }
 }
 
-/// Waits for the gate, or for the end of the connection, which a reader that stands still would not see.
-async fn pass(gate: &Gate, connection: &quinn::Connection) -> Result<(), SessionError> {
+/// Waits for leave to go on, or for the end of the connection, which a reader that stands still would not see.
+async fn pass(leave: impl Future<Output = ()>, connection: &quinn::Connection) -> Result<(), SessionError> {
     tokio::select! {
-        () = gate.passed() => Ok(()),
+        () = leave => Ok(()),
         error = connection.closed() => Err(SessionError::Lost(explain(&error))),
     }
 }

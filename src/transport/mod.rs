@@ -23,6 +23,7 @@
 //! | [`closing`] | why a connection ended, in words for an operator |
 //! | [`gate`] | back-pressure on readers |
 //! | [`lane`] | a queue, its writer, its reader |
+//! | [`purse`] | what many lanes may hold together |
 //! | [`greeting`] | TLS, belief and hello: what makes a connection a session |
 //! | [`session`] | a connection whose peer is known |
 //! | [`service`] | the answering side of a session |
@@ -48,6 +49,7 @@ pub mod gate;
 pub mod greeting;
 pub mod lane;
 pub mod link;
+pub mod purse;
 pub mod service;
 pub mod session;
 pub mod settings;
@@ -61,7 +63,8 @@ pub use gate::Gate;
 pub use greeting::{Policy, accept, connect};
 pub use lane::{Class, LaneError, LaneSender};
 pub use link::{Link, LinkOwner, LinkStatus, LinkTerms, Outfit};
-pub use service::Handler;
+pub use purse::Purse;
+pub use service::{Handler, failure_frame};
 pub use session::{Peer, Session, SessionError, Terms};
 pub use settings::{Offload, Purpose, client_config, server_config};
 pub use tally::{Tally, TallyCounts};

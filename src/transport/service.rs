@@ -13,6 +13,7 @@ use super::bundle::Bundle;
 use super::closing::explain;
 use super::gate::Gate;
 use super::lane::{Class, LaneError, LaneQueue, LaneSender, read_lane, write_lane};
+use super::purse::Purse;
 use super::session::{Peer, Session, SessionError};
 use super::settings::Purpose;
 use super::tally::{Event, Tally};
@@ -84,6 +85,7 @@ struct Service<H> {
     gate: Option<Gate>,
     tally: Arc<Tally>,
     handler: H,
+    purse: Option<Purse>,
 }
 
 impl Session {
@@ -91,7 +93,7 @@ impl Session {
     /// once: QUIC gives the peer no leave for more.
     pub async fn serve<H: Handler>(self, gate: Option<Gate>, tally: Arc<Tally>, handler: H) -> SessionError {
         let frame_bytes_max = self.frame_bytes_max();
-        let service = Service { peer: self.peer, frame_bytes_max, gate, tally, handler };
+        let service = Service { peer: self.peer, frame_bytes_max, gate, tally, handler, purse: self.purse };
         let mut parts = Bundle::new();
         service.add_lane(&mut parts, Class::Normal, (self.send, self.receive), Service::run);
         parts.add(service.run(Part::Accept));
@@ -130,7 +132,7 @@ impl<H: Handler> Service<H> {
         if let Err(error) = send.set_priority(class.priority()) {
             tracing::debug!(peer = ?self.peer, %error, "a lane was gone at once");
         }
-        let (sender, queue) = LaneSender::new();
+        let (sender, queue) = LaneSender::paid_from(self.purse.clone());
         parts.add(run(self, Part::Write(send, queue)));
         parts.add(run(self, Part::Read(receive, sender)));
     }
@@ -145,7 +147,8 @@ impl<H: Handler> Service<H> {
             Part::Read(stream, lane) => {
                 let decoder = FrameDecoder::new(self.frame_bytes_max);
                 let on_frame = |frame| self.screen(&lane, frame);
-                read_lane(self.peer.connection(), stream, decoder, self.gate.as_ref(), on_frame).await?;
+                let pressure = (self.gate.as_ref(), Some(&lane));
+                read_lane(self.peer.connection(), stream, decoder, pressure, on_frame).await?;
                 Ok(Outcome::Finished)
             }
             Part::Write(stream, queue) => write_lane(queue, stream).await.map(|()| Outcome::Finished),

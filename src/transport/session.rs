@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::closing::{CloseCode, close, explain};
 use super::lane::LaneError;
+use super::purse::Purse;
 use super::settings::Purpose;
 use crate::pki::{Identity, PeerError, Role};
 use crate::protocol::types::limits::{CLIENT_FRAME_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
@@ -250,9 +251,17 @@ pub struct Session {
     pub(super) terms: Terms,
     pub(super) send: quinn::SendStream,
     pub(super) receive: quinn::RecvStream,
+    pub(super) purse: Option<Purse>,
 }
 
 impl Session {
+    /// The same session, whose answers that wait are paid for from a purse, when it is served.
+    #[must_use]
+    pub fn paid_from(mut self, purse: Purse) -> Self {
+        self.purse = Some(purse);
+        self
+    }
+
     /// Who is at the other end.
     #[must_use]
     pub const fn peer(&self) -> &Peer {

@@ -8,8 +8,9 @@ use toml::Spanned;
 
 use super::raw::{self, Bytes, Text, Time};
 use super::{
-    BLOCK_CACHE_MIN, Durability, HttpConfig, HttpData, INTERVAL_MAX, LABEL_BYTES_MAX, LogConfig, LogFormat, LogLevel,
-    MEMORY_MAX, READ_THREADS_MAX, SHARDS_MAX, ServerConfig, StorageConfig, TlsFiles, WRITE_BUFFERS_MIN, shard_port,
+    BLOCK_CACHE_MIN, DISK_RESERVE_MIN, Durability, HttpConfig, HttpData, INTERVAL_MAX, LABEL_BYTES_MAX, LogConfig,
+    LogFormat, LogLevel, MEMORY_MAX, READ_THREADS_MAX, SHARDS_MAX, ServerConfig, StorageConfig, TlsFiles,
+    WRITE_BUFFERS_MIN, shard_port,
 };
 use crate::config::choice;
 use crate::config::document::{ConfigError, Document};
@@ -284,6 +285,10 @@ fn storage(document: &Document, storage: &raw::Storage) -> Result<StorageConfig,
         write_buffers: bytes(document, &storage.write_buffers, MEMORY_DEFAULT, WRITE_BUFFERS_MIN, MEMORY_MAX)?,
         read_threads: document.within(storage.read_threads.as_ref(), READ_THREADS_DEFAULT, 1..=READ_THREADS_MAX)?,
         hint_bytes_max: bytes(document, &storage.hint_bytes_max, HINTS_DEFAULT, HINTS_MIN, MEMORY_MAX)?,
+        disk_reserve: match storage.disk_reserve {
+            None => None,
+            Some(_) => Some(bytes(document, &storage.disk_reserve, DISK_RESERVE_MIN, DISK_RESERVE_MIN, MEMORY_MAX)?),
+        },
     })
 }
 

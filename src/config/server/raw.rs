@@ -68,6 +68,7 @@ pub(super) struct Storage {
     pub(super) write_buffers: Bytes,
     pub(super) read_threads: Number,
     pub(super) hint_bytes_max: Bytes,
+    pub(super) disk_reserve: Bytes,
 }
 
 #[derive(Deserialize, Default)]

@@ -61,7 +61,7 @@ pub enum Outcome {
 pub enum Moved {
     /// It is the same.
     Equal,
-    /// One side's copy is damaged.
+    /// One side's copy is damaged, or its disk has no room for it: the two do not agree, and others may be moved.
     Unreadable,
     /// It was not sent, or not confirmed.
     Failed,

@@ -16,7 +16,7 @@ mod exchange;
 mod schedule;
 
 pub use exchange::{Difference, Exchange, Moved, Outcome, Side, Step};
-pub use schedule::{Pair, Schedule};
+pub use schedule::{Pair, RUNNING_MAX, Schedule};
 
 #[cfg(test)]
 mod tests;

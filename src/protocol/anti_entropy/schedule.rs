@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(20);
 /// After a failure, doubled up to [`EVERY`].
 const RETRY: Duration = Duration::from_millis(500);
 /// Exchanges under way at once: most of one is a pause and round trips.
-const RUNNING_MAX: usize = 16;
+pub const RUNNING_MAX: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {

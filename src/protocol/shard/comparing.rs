@@ -59,7 +59,7 @@ impl Shard {
     ) -> Result<(), Failure> {
         if self.exchanges.served >= SERVED_MAX {
             let text = format!("{SERVED_MAX} lists of items are being read in this shard; ask again, slower");
-            return Err(Failure::new(FailureCode::Overloaded, text));
+            return Err(Failure::overloaded(text, super::burden::RETRY_AFTER));
         }
         if usize::from(request.leaf) >= LEAVES {
             let text = format!("there is no leaf {}; a hash tree has {}", request.leaf, LEAVES);
@@ -92,7 +92,7 @@ impl Shard {
         match wanted {
             Wanted::Tree => {
                 self.counters.unreadable += u64::from(page.is_err());
-                let rotten = self.exchanges.trees.finish_page(now.instant, page.ok(), bits);
+                let rotten = self.exchanges.trees.finish_page(now.instant, page.ok(), bits, &self.throttle);
                 self.counters.rot_found += u64::from(rotten);
                 self.look_by(now.instant);
             }

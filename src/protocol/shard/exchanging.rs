@@ -11,7 +11,7 @@ use super::operation::Operations;
 use super::settling::{Clocks, Lives};
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
-use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
+use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, RUNNING_MAX, Schedule, Side, Step};
 use crate::protocol::merkle::{Tree, leaf_range};
 use crate::protocol::replica::{ItemKey, ItemRange, PartitionClock, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The schedule is looked at this often when nothing else calls for it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two steps of an exchange that read or move items, when background work has less than all of its share; the
+/// less it has the longer.
+const STEP_PACE: Duration = Duration::from_millis(1);
 /// Items of a page: a wide key's items share one leaf, and this bounds what is kept of it.
 pub(super) const PAGE_ITEMS: usize = 1_024;
 
@@ -36,6 +39,8 @@ struct Running {
     exchange: Exchange,
     deadline: Instant,
     pause_until: Option<Instant>,
+    /// Its next step waits so long: the foreground comes first.
+    rest_until: Option<Instant>,
     /// Its steps are being taken: what one of them leads to waits for its turn, however many there are.
     driven: bool,
     clocks: Clocks,
@@ -198,6 +203,7 @@ impl Shard {
         if self.exchanges.look_at.is_none_or(|at| at > now.instant) {
             return;
         }
+        self.throttle.advance(now.instant);
         self.build_trees(now, storage);
         self.expire_restores(now);
         let restores = &self.restores;
@@ -213,11 +219,14 @@ impl Shard {
                 running.pause_until = None;
                 running.exchange.handle_pause();
                 self.drive(now, number, storage);
+            } else if running.rest_until.is_some_and(|until| until <= now.instant) {
+                self.drive(now, number, storage);
             } else if running.deadline <= now.instant {
                 self.fail_exchange(now, number, storage);
             }
         }
-        while !self.stopping {
+        let running_max = self.throttle.of(RUNNING_MAX);
+        while !self.stopping && self.exchanges.schedule.running() < running_max {
             let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
             let Exchanges { schedule, unverified, .. } = &mut self.exchanges;
             let doubted = |partition: PartitionId| unverified.contains_key(&partition);
@@ -225,8 +234,11 @@ impl Shard {
             self.begin_exchange(now, pair, storage);
         }
         let reachable = |peer: u16| !self.stopping && self.peers.is_up(PeerIndex::new(peer));
-        let scheduled = self.exchanges.schedule.next_due(reachable);
-        let running = self.exchanges.running.values().map(|running| running.pause_until.unwrap_or(running.deadline));
+        // Where all places are taken, the end of an exchange calls for the next.
+        let has_place = self.exchanges.schedule.running() < running_max;
+        let scheduled = has_place.then(|| self.exchanges.schedule.next_due(reachable)).flatten();
+        let wakes = |running: &Running| running.pause_until.or(running.rest_until).unwrap_or(running.deadline);
+        let running = self.exchanges.running.values().map(wakes);
         let next = running.chain(scheduled).chain(self.exchanges.trees.build_at()).min();
         let latest = now.instant.after(LOOK_EVERY);
         self.exchanges.look_at = Some(next.map_or(latest, |next| next.min(latest)));
@@ -244,7 +256,7 @@ impl Shard {
         let deadline = now.instant.after(PATIENCE);
         let clocks = self.clocks_before(pair.partition);
         let exchange = Exchange::new();
-        let running = Running { pair, exchange, deadline, pause_until: None, driven: false, clocks };
+        let running = Running { pair, exchange, deadline, pause_until: None, rest_until: None, driven: false, clocks };
         self.exchanges.running.insert(number, running);
         self.drive(now, number, storage);
     }
@@ -259,10 +271,18 @@ impl Shard {
             let Some(running) = self.exchanges.running.get_mut(&number) else { return };
             running.deadline = now.instant.after(PATIENCE);
             let pair = running.pair;
+            if let Some(until) = running.rest_until.filter(|until| *until > now.instant) {
+                running.driven = false;
+                return self.look_by(until);
+            }
+            running.rest_until = None;
             let Some(step) = running.exchange.next_step() else {
                 running.driven = false;
                 return;
             };
+            if self.throttle.is_narrow() && matches!(step, Step::Move(_) | Step::List(..)) {
+                running.rest_until = Some(now.instant.after(self.throttle.pause(STEP_PACE)));
+            }
             match step {
                 Step::Compare(inner) => {
                     let clock = running.clocks.fingerprint();
@@ -371,6 +391,12 @@ impl Shard {
         let their_item = theirs.as_ref().map(|theirs| theirs.item.clone());
         let joined = theirs.and_then(|theirs| self.joined(address, ours.as_ref(), theirs));
         if let Some(joined) = &joined {
+            let before = ours.as_ref().map_or(0, |held| held.record.len());
+            if self.check_room_for_merge(before, joined.record.len()).is_err() {
+                // What it has is given to others all the same; but a replica in doubt is not to be believed by this.
+                let moved = if self.doubts(partition) { Moved::Failed } else { Moved::Unreadable };
+                return self.moved(now, number, moved, storage);
+            }
             self.store(now, partition, key, ours.as_ref(), joined.clone());
         }
         let Some(held) = joined.or(ours) else { return self.moved(now, number, Moved::Equal, storage) };

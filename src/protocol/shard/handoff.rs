@@ -75,7 +75,7 @@ impl Shard {
     fn deliver(&mut self, now: Now, peer: PeerIndex, storage: &mut dyn Storage) {
         loop {
             let Some(home) = self.hints.homes.get_mut(&peer) else { return };
-            if home.sent.len() >= home.window {
+            if home.sent.len() >= self.throttle.of(home.window) {
                 return;
             }
             let Some((key, record)) = home.queue.pop_front() else { break };

@@ -20,6 +20,8 @@ use crate::protocol::wire::{
 
 /// What is charged for a hint beside its record: its key and RocksDB's own bytes.
 const HINT_OVERHEAD_BYTES: u64 = 128;
+/// A full store of hints does not empty before its home node is back.
+const HINTS_FULL_FOR: core::time::Duration = core::time::Duration::from_secs(5);
 /// Reads of hints on behalf of coordinators at once.
 const GATHERS_MAX: usize = 1_024;
 
@@ -199,10 +201,7 @@ impl Shard {
     /// Whether a hint of this size may be taken in, in place of one of that size.
     pub(super) fn check_hint_room(&self, key: &ItemKey, before: usize, after: usize) -> Result<(), Failure> {
         let Some((home, _, _)) = key.hint_parts() else { return Ok(()) };
-        if self.config.disk_full {
-            let text = "this node's disk is nearly full, so it keeps no hints; free space on it";
-            return Err(Failure::new(FailureCode::Overloaded, text));
-        }
+        self.check_room_for_new("hints")?;
         let held = self.view.peer_of(home).and_then(|home| self.hints.homes.get(&home)).map_or(0, |home| home.bytes);
         let limit = self.config.hint_bytes_max;
         if held + after as u64 + HINT_OVERHEAD_BYTES <= limit + before as u64 {
@@ -213,7 +212,7 @@ impl Shard {
             "this shard keeps {held} bytes of hints for {name}; the limit is {limit} (hint_bytes_max): bring {name} \
              back, or raise the limit"
         );
-        Err(Failure::new(FailureCode::Overloaded, text))
+        Err(Failure::overloaded(text, HINTS_FULL_FOR))
     }
 
     /// Stores a hint in this turn.

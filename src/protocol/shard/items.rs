@@ -11,8 +11,8 @@ use crate::protocol::ring::partition_of;
 use crate::protocol::types::limits::{VECTOR_ENTRIES_WARN, VERSIONS_WARN};
 use crate::protocol::types::{Address, PartitionId};
 use crate::protocol::version::Siblings;
+use crate::protocol::wire::Failure;
 use crate::protocol::wire::Header;
-use crate::protocol::wire::{Failure, FailureCode};
 
 /// Operations that wait for one item's read; more are refused as overloaded.
 pub(super) const LATCH_QUEUE_MAX: usize = 1_024;
@@ -37,7 +37,7 @@ pub(super) enum Task {
     /// Store what an operation read elsewhere.
     StoreMerged { operation: u64 },
     /// Send it to a peer.
-    Read { source: Source, correlation: u64 },
+    Read { source: Source, header: Header },
     /// Join a peer's item: into this node's copy, or into a hint.
     Merge { source: Source, header: Header, address: Address, held: Held },
     /// Join what a read found that was answered already.
@@ -212,10 +212,15 @@ impl Shard {
             Task::Answer { operation } => self.local_copy_read(now, operation, copy, storage),
             Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
             Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
-            Task::Read { source, correlation } => self.send_copy((source, correlation), partition, key, copy),
-            Task::Merge { source, header, address, held } => {
-                self.merge(now, (source, header), &address, partition, key, held, copy);
-            }
+            // The disk may have taken longer than the asker waits.
+            Task::Read { source, header } => match self.refuse_expired(now, source, &header) {
+                Ok(()) => self.send_copy((source, header.correlation), partition, key, copy),
+                Err(failure) => self.reply_failure(source, header.correlation, &failure),
+            },
+            Task::Merge { source, header, address, held } => match self.refuse_expired(now, source, &header) {
+                Ok(()) => self.merge(now, (source, header), &address, partition, key, held, copy),
+                Err(failure) => self.reply_failure(source, header.correlation, &failure),
+            },
             Task::Repair { address, held } => self.repair(now, &address, partition, key, held, copy),
             Task::Exchange { exchange, address, theirs } => {
                 self.exchange_item(now, exchange, &address, partition, key, theirs, copy, storage);
@@ -259,5 +264,5 @@ pub(super) fn too_many() -> Unreadable {
 /// What those are told who cannot wait for an item.
 pub(super) fn overloaded() -> Failure {
     let text = format!("{LATCH_QUEUE_MAX} requests wait for this item already; ask again, slower");
-    Failure::new(FailureCode::Overloaded, text)
+    Failure::overloaded(text, super::burden::RETRY_AFTER)
 }

@@ -19,8 +19,10 @@
 //!
 //! *Caveats.* Membership comes from outside as peers going up and down.
 
+mod burden;
 mod comparing;
 mod exchanging;
+mod expiry;
 mod handoff;
 mod hints;
 mod items;
@@ -31,14 +33,17 @@ mod reading;
 mod relaying;
 mod release;
 mod restoring;
+mod room;
 mod serving;
 mod settling;
 mod standing_in;
+mod throttle;
 mod trees;
 mod view;
 mod writing;
 
 pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
+pub use room::{Room, Space};
 pub use view::View;
 
 use std::collections::BTreeMap;
@@ -51,9 +56,11 @@ use self::exchanging::Exchanges;
 use self::hints::Hints;
 use self::items::Items;
 use self::operation::{Operations, Role};
+use self::output::Weight;
 use self::peers::Peers;
 use self::release::Release;
 use self::restoring::Restores;
+use self::throttle::Throttle;
 use crate::protocol::coordinator::Copied;
 use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
 use crate::protocol::ring::{KeyHash, partition_of};
@@ -79,8 +86,6 @@ pub struct ShardConfig {
     pub unverified: bool,
     /// Bytes of hints that this shard keeps for one home node at most.
     pub hint_bytes_max: u64,
-    /// The disk is nearly full: new values and hints are refused, everything that makes room goes on.
-    pub disk_full: bool,
 }
 
 /// One share of a node's partitions.
@@ -106,6 +111,10 @@ pub struct Shard {
     outbox: Vec<Output>,
     ready: Vec<Output>,
     counters: Counters,
+    throttle: Throttle,
+    room: Room,
+    space: Space,
+    weight: Weight,
     stopping: bool,
 }
 
@@ -133,7 +142,6 @@ impl Shard {
         let mut shard = Self {
             peers: Peers::new(view.layout.nodes().len()),
             release: Release::new(config.durability),
-            config,
             view,
             rng: Xoshiro256PlusPlus::from_seed(seed),
             partitions,
@@ -144,13 +152,18 @@ impl Shard {
             exchanges: Exchanges::default(),
             restores: Restores::default(),
             items: Items::default(),
-            operations: Operations::default(),
+            operations: Operations::new(burden::bytes_max(config.shards)),
             scans: BTreeMap::new(),
             batch: Batch::default(),
             outbox: Vec::new(),
             ready: Vec::new(),
             counters: Counters::default(),
+            throttle: Throttle::default(),
+            room: Room::default(),
+            space: Space::default(),
+            weight: Weight::default(),
             stopping: false,
+            config,
         };
         shard.load_hints(storage)?;
         shard.plan_exchanges();
@@ -167,6 +180,17 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The part of its usual pace that background work has, 1/16 to 1.
+    #[must_use]
+    pub fn background_share(&self) -> f64 {
+        self.throttle.share()
+    }
+
+    /// Bytes that the present turn writes and sends so far: a turn that grows heavy is ended early.
+    pub fn turn_bytes(&mut self) -> usize {
+        self.weight.of(&self.batch.mutations, &self.outbox)
     }
 
     /// Requests under way.
@@ -190,17 +214,6 @@ impl Shard {
         self.keeps_actors = true;
     }
 
-    /// Whether the disk is nearly full: new values and hints are refused.
-    pub fn set_disk_full(&mut self, full: bool) {
-        self.config.disk_full = full;
-    }
-
-    fn disk_nearly_full() -> Failure {
-        let text = "this node's disk is nearly full: it takes deletes and reads, but no new values; free space on it, \
-                    or write through another node";
-        Failure::new(FailureCode::Overloaded, text)
-    }
-
     /// From here on client requests are refused as `Stopping`; what is under way is finished.
     pub fn begin_stop(&mut self) {
         self.stopping = true;
@@ -209,6 +222,9 @@ impl Shard {
     /// Takes a frame in which somebody asks something of this node.
     pub fn handle_request(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) {
         let header = frame.header;
+        if let Err(failure) = self.refuse_expired(now, source, &header) {
+            return self.reply_failure(source, header.correlation, &failure);
+        }
         let outcome = match frame.kind() {
             Some(Kind::Get) => self.accept_get(now, source, frame, storage),
             Some(Kind::Put) => self.accept_put(now, source, frame, storage),
@@ -380,7 +396,7 @@ impl Shard {
         let request = ReadRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.serve_read(now, source, header.correlation, &request.address, partition, hash, storage);
+                self.serve_read(now, (source, header), &request.address, partition, hash, storage);
                 Ok(())
             }
             // Of an item that it does not own a node has hints at most.

@@ -14,7 +14,8 @@ use crate::protocol::types::{Address, Instant, PartitionId, Strictness};
 use crate::protocol::version::{Context, Dot, Siblings};
 use crate::protocol::wire::{Kind, PutRequest};
 
-/// Requests of one shard at once; more are refused as overloaded. Each holds a few hundred bytes and its value.
+/// Requests of one shard at once; more are refused as overloaded. Each holds a few hundred bytes beside what `burden`
+/// counts.
 pub(super) const OPERATIONS_MAX: usize = 16_384;
 
 /// Operations of one shard whose clients were told and that wait for an owner that is late.
@@ -49,6 +50,8 @@ pub(super) struct Operation {
     /// Fallbacks that were asked to stand in, by peer.
     pub(super) stand_ins: Vec<u16>,
     pub(super) stage: Stage,
+    /// Bytes that it holds, as far as they are counted (`burden`).
+    pub(super) charged: usize,
 }
 
 /// How far an operation is.
@@ -200,7 +203,7 @@ pub(super) enum Timer {
 }
 
 /// Everything under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Operations {
     slab: Slab<Operation>,
     relays: Slab<Relay>,
@@ -208,9 +211,31 @@ pub(super) struct Operations {
     next_tag: u32,
     /// Operations whose clients were told.
     lingering: usize,
+    /// Bytes that operations and relays hold.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl Operations {
+    /// Nothing under way; from `bytes_max` bytes on nothing more is begun.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let (slab, relays, timers) = (Slab::new(), Slab::new(), BinaryHeap::new());
+        Self { slab, relays, timers, next_tag: 0, lingering: 0, bytes: 0, bytes_max }
+    }
+
+    /// Bytes that all of them hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
     /// Those that somebody waits for.
     pub(super) fn len(&self) -> usize {
         self.slab.len() + self.relays.len() - self.lingering
@@ -219,7 +244,7 @@ impl Operations {
     /// Keeps an operation whose client was told until its last owner has confirmed, or false: there are too many, and
     /// an exchange will see to it.
     pub(super) fn linger(&mut self, id: u64) -> bool {
-        if self.lingering >= LINGERING_MAX {
+        if self.lingering >= LINGERING_MAX || self.bytes > self.bytes_max / 2 {
             return false;
         }
         let Some(operation) = self.get_mut(id) else { return false };
@@ -275,6 +300,11 @@ impl Operations {
         request: Request,
     ) -> u64 {
         let tag = self.tag();
+        let charged = match &request {
+            Request::Get { .. } => 0,
+            Request::Put(work) => work.request.body_bytes(),
+        };
+        self.bytes += charged;
         let operation = Operation {
             tag,
             source,
@@ -292,6 +322,7 @@ impl Operations {
             record: Bytes::new(),
             stand_ins: Vec::new(),
             stage: Stage::Open,
+            charged,
         };
         let id = name(self.slab.insert(operation), tag);
         self.arm(deadline, id, Timer::Deadline);
@@ -302,6 +333,7 @@ impl Operations {
     pub(super) fn insert_relay(&mut self, mut relay: Relay) -> u64 {
         relay.tag = self.tag();
         let (tag, deadline) = (relay.tag, relay.deadline);
+        self.bytes += relay.body.len();
         let id = name(self.relays.insert(relay), tag) | RELAY;
         self.arm(deadline, id, Timer::Deadline);
         id
@@ -315,7 +347,9 @@ impl Operations {
     pub(super) fn remove(&mut self, id: u64) -> Option<Operation> {
         let lingering = self.get_mut(id)?.stage != Stage::Open;
         self.lingering -= usize::from(lingering);
-        self.slab.try_remove(place(id).0)
+        let operation = self.slab.try_remove(place(id).0)?;
+        self.bytes -= operation.charged;
+        Some(operation)
     }
 
     pub(super) fn relay_mut(&mut self, id: u64) -> Option<&mut Relay> {
@@ -325,7 +359,9 @@ impl Operations {
 
     pub(super) fn remove_relay(&mut self, id: u64) -> Option<Relay> {
         self.relay_mut(id)?;
-        self.relays.try_remove(place(id & !RELAY).0)
+        let relay = self.relays.try_remove(place(id & !RELAY).0)?;
+        self.bytes -= relay.body.len();
+        Some(relay)
     }
 
     /// The names of all operations.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::protocol::replica::Mutation;
 use crate::protocol::types::{Instant, PartitionId, WallTime};
 use crate::protocol::wire::{FailureCode, Frame};
 
@@ -50,11 +51,13 @@ impl SourceId {
     }
 }
 
-/// Where a request came from. Its role was checked before the frame came here.
+/// Where a request came from, and when. Its role was checked before the frame came here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     /// Where the answer goes.
     pub id: SourceId,
+    /// When the frame was read from its lane, before it waited anywhere: its budget counts from here.
+    pub arrived: Instant,
 }
 
 /// Something for the caller to carry out.
@@ -87,6 +90,32 @@ pub enum Output {
         /// The request.
         frame: Frame,
     },
+}
+
+/// The bytes of a turn, added up as they come.
+#[derive(Debug, Default)]
+pub(super) struct Weight {
+    mutations: usize,
+    outputs: usize,
+    bytes: usize,
+}
+
+impl Weight {
+    /// What is written and said so far. Begins anew when there is less of it than there was: a turn was taken.
+    pub(super) fn of(&mut self, mutations: &[Mutation], outputs: &[Output]) -> usize {
+        if mutations.len() < self.mutations || outputs.len() < self.outputs {
+            *self = Self::default();
+        }
+        let value = |mutation: &Mutation| mutation.value.as_ref().map_or(0, Bytes::len) + mutation.key.len();
+        self.bytes += mutations.get(self.mutations..).unwrap_or_default().iter().map(value).sum::<usize>();
+        let frame = |output: &Output| match output {
+            Output::Send { bytes, .. } | Output::Reply { bytes, .. } => bytes.len(),
+            Output::Forward { frame, .. } => frame.body.len(),
+        };
+        self.bytes += outputs.get(self.outputs..).unwrap_or_default().iter().map(frame).sum::<usize>();
+        (self.mutations, self.outputs) = (mutations.len(), outputs.len());
+        self.bytes
+    }
 }
 
 /// Counts since the start of the process.
@@ -154,6 +183,8 @@ pub struct Counters {
     pub vector_warned: u64,
     /// Answers that belonged to nothing: late, duplicated, or of the wrong kind.
     pub answers_ignored: u64,
+    /// Requests whose time was over before this shard got to them, by kind: not served, and answered so.
+    pub expired: std::collections::BTreeMap<&'static str, u64>,
     /// Failures told to clients and peers, by code.
     pub failures: std::collections::BTreeMap<&'static str, u64>,
 }

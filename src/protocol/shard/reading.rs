@@ -3,7 +3,7 @@
 use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
-use super::operation::{OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
+use super::operation::{Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
@@ -30,7 +30,7 @@ impl Shard {
         let quorum = self.quorum(request.r, 0)?;
         let wanted = Request::Get { r: quorum.r(), w: quorum.w() };
         let strictness = request.strictness;
-        let id = self.begin(now, source, header, request.address, (partition, role), hash, strictness, wanted)?;
+        let id = self.begin(source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
@@ -47,7 +47,6 @@ impl Shard {
     #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
     pub(super) fn begin(
         &mut self,
-        now: Now,
         source: Source,
         header: Header,
         address: Address,
@@ -56,10 +55,7 @@ impl Shard {
         strictness: Strictness,
         request: Request,
     ) -> Result<u64, Failure> {
-        if self.operations.len() >= OPERATIONS_MAX {
-            let text = format!("{OPERATIONS_MAX} requests are under way in this shard; ask again, slower");
-            return Err(Failure::new(FailureCode::Overloaded, text));
-        }
+        self.admit()?;
         let me = self.view.peer_of(self.view.me);
         let indices = self.view.layout.owner_indices(partition);
         let owners = match role {
@@ -71,7 +67,7 @@ impl Shard {
         if let (Role::StandIn, Some(home)) = (role, self.view.layout.owners(partition).next()) {
             key = key.hinted(home, partition);
         }
-        let times = (now.instant, now.instant.after(budget_of(&header)));
+        let times = (source.arrived, Self::deadline_of(source, &header));
         Ok(self.operations.insert(
             source,
             header.correlation,
@@ -289,6 +285,12 @@ impl Shard {
         if operation.writing.is_some() {
             return;
         }
+        if let Replied::Copy { item, .. } = &reply
+            && !self.take_copy(id, item.record_bytes())
+        {
+            return;
+        }
+        let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &mut operation.reading else { return };
         let useless = matches!(reply, Replied::Unknown | Replied::Copy { unverified: true, .. });
         reading.get.add_result(slot, reply);
@@ -333,11 +335,11 @@ impl Shard {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let (Request::Get { w, .. }, Some(reading)) = (&operation.request, &operation.reading) else { return };
         let holders = match reading.get.response() {
-            GetResponse::Reply => return self.finish_get(id),
+            GetResponse::Reply => return self.finish_get(now, id),
             GetResponse::Fail { .. } => return self.fail(now, id),
             GetResponse::Store { .. } if operation.strictness == Strictness::Sloppy => {
                 self.repair_stale(now, id, storage);
-                return self.finish_get(id);
+                return self.finish_get(now, id);
             }
             GetResponse::Store { holders } => holders,
         };
@@ -403,8 +405,9 @@ impl Shard {
         self.load_and_coordinate(now, id, storage);
     }
 
-    pub(super) fn finish_get(&mut self, id: u64) {
+    pub(super) fn finish_get(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.remove(id) else { return };
+        self.throttle.observe(now.instant, operation.began);
         let Some(reading) = &operation.reading else { return };
         let merged = reading.get.merged();
         let shown = merged.show();
@@ -438,6 +441,7 @@ impl Shard {
     /// Ends an operation whose quorum is not met, with the truth so far.
     pub(super) fn fail(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.remove(id) else { return };
+        self.throttle.observe(now.instant, operation.began);
         self.disturb_missed(now, &operation);
         let failure = self.explain(now, &operation);
         self.reply_failure(operation.source, operation.correlation, &failure);
@@ -462,14 +466,8 @@ pub(super) fn remaining_ms(now: Now, deadline: Instant) -> u32 {
     u32::try_from(deadline.since(now.instant).as_millis()).unwrap_or(BUDGET_MS_MAX).max(1)
 }
 
-fn budget_of(header: &Header) -> std::time::Duration {
+/// How long a request may take, from its arrival.
+pub(super) fn budget_of(header: &Header) -> std::time::Duration {
     let ms = if header.budget_ms == 0 { BUDGET_MS_DEFAULT } else { header.budget_ms.min(BUDGET_MS_MAX) };
     std::time::Duration::from_millis(u64::from(ms))
-}
-
-impl Shard {
-    /// When a request that arrives now is over.
-    pub(super) fn deadline_of(now: Now, header: &Header) -> Instant {
-        now.instant.after(budget_of(header))
-    }
 }

@@ -3,7 +3,7 @@
 //! Owners are asked one after the other. Asking the next one is safe for a write because it carries its write id: an
 //! owner that already has it answers with the dot that it got.
 
-use super::operation::{OPERATIONS_MAX, Relay, Request, Timer};
+use super::operation::{Relay, Request, Timer};
 use super::reading::remaining_ms;
 use super::{Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::replica::Storage;
@@ -30,7 +30,7 @@ impl Shard {
             return Err(self.not_an_owner(partition));
         }
         let kind = frame.kind().expect("a request is placed only after its kind was recognised");
-        let deadline = Self::deadline_of(now, &frame.header);
+        let deadline = Self::deadline_of(source, &frame.header);
         let mut relay = Relay::new(
             source,
             frame.header.correlation,
@@ -72,10 +72,7 @@ impl Shard {
     }
 
     fn start_relay(&mut self, now: Now, relay: Relay, storage: &mut dyn Storage) -> Result<(), Failure> {
-        if self.operations.len() >= OPERATIONS_MAX {
-            let text = format!("{OPERATIONS_MAX} requests are under way in this shard; ask again, slower");
-            return Err(Failure::new(FailureCode::Overloaded, text));
-        }
+        self.admit()?;
         self.counters.relayed += 1;
         let id = self.operations.insert_relay(relay);
         self.relay_next(now, id, storage);
@@ -134,7 +131,11 @@ impl Shard {
             && let Ok(failure) = decode_control::<Failure>(&frame.body, "error")
             && matches!(
                 failure.code,
-                FailureCode::Stale | FailureCode::Unreadable | FailureCode::Stopping | FailureCode::Uninitialised
+                FailureCode::Stale
+                    | FailureCode::Unreadable
+                    | FailureCode::Stopping
+                    | FailureCode::Uninitialised
+                    | FailureCode::DiskFull
             )
         {
             relay.last_failure = Some(failure);

@@ -18,12 +18,10 @@ const SCAN_KEYS_MAX: usize = 1_024;
 const SCANS_MAX: usize = 256;
 
 impl Shard {
-    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
     pub(super) fn serve_read(
         &mut self,
         now: Now,
-        source: Source,
-        correlation: u64,
+        (source, header): (Source, Header),
         address: &Address,
         partition: PartitionId,
         hash: KeyHash,
@@ -31,9 +29,9 @@ impl Shard {
     ) {
         self.counters.replica_reads += 1;
         let key = ItemKey::new(address, hash);
-        let task = Task::Read { source, correlation };
+        let task = Task::Read { source, header };
         if self.with_item(now, (partition, &key, address), task, storage).is_err() {
-            self.reply_failure(source, correlation, &overloaded());
+            self.reply_failure(source, header.correlation, &overloaded());
         }
     }
 
@@ -99,7 +97,9 @@ impl Shard {
         };
         let before = ours.as_ref().map_or(0, |held| held.record.len());
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
-            if let Err(failure) = self.check_hint_room(key, before, joined.record.len()) {
+            let after = joined.record.len();
+            let room = self.check_hint_room(key, before, after).and_then(|()| self.check_room_for_merge(before, after));
+            if let Err(failure) = room {
                 return self.reply_failure(source, header.correlation, &failure);
             }
             self.store(now, partition, key, ours.as_ref(), joined);
@@ -146,6 +146,7 @@ impl Shard {
         let Ok(ours) = copy else { return };
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs)
             && self.check_hint_room(key, 0, joined.record.len()).is_ok()
+            && self.check_room_for_merge(ours.as_ref().map_or(0, |held| held.record.len()), joined.record.len()).is_ok()
         {
             self.store(now, partition, key, ours.as_ref(), joined);
         }
@@ -160,7 +161,7 @@ impl Shard {
     ) -> Result<(), Failure> {
         if self.scans.len() >= SCANS_MAX {
             let text = format!("{SCANS_MAX} scans are under way in this shard; ask again, slower");
-            return Err(Failure::new(FailureCode::Overloaded, text));
+            return Err(Failure::overloaded(text, super::burden::RETRY_AFTER));
         }
         let after = match request.after.is_empty() {
             true => None,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::operation::{Relay, Role, Stage, Timer};
 use super::reading::remaining_ms;
-use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard};
+use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::coordinator::{Put, Slot};
 use crate::protocol::replica::Storage;
 use crate::protocol::ring::{KeyHash, PreferenceList};
@@ -137,6 +137,10 @@ impl Shard {
         if operation.writing.is_some() {
             return;
         }
+        if !self.take_copy(id, hint.map_or(0, Siblings::record_bytes)) {
+            return;
+        }
+        let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &mut operation.reading else { return };
         if let Some(hint) = hint {
             reading.get.add_stand_in(hint);
@@ -153,6 +157,8 @@ impl Shard {
         let header =
             Header::new(relay.kind, relay.correlation, remaining_ms(now, relay.deadline), self.view.layout.id());
         let (source, partition, body) = (relay.source, relay.partition, relay.body.clone());
+        // What is left of its time counts from here.
+        let source = Source { arrived: now.instant, ..source };
         let place = (partition, Role::StandIn);
         let seed = self.view.layout.parameters().hash_seed;
         let begun: Result<(), Failure> = match relay.kind {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::throttle::Throttle;
 use crate::protocol::merkle::Tree;
 use crate::protocol::replica::ItemPage;
 use crate::protocol::types::{Instant, PartitionId};
@@ -128,7 +129,7 @@ impl Trees {
     }
 
     /// Takes the page, or that it could not be read. Whether a verified tree differs from the one that was kept.
-    pub(super) fn finish_page(&mut self, now: Instant, page: Option<ItemPage>, bits: u32) -> bool {
+    pub(super) fn finish_page(&mut self, now: Instant, page: Option<ItemPage>, bits: u32, throttle: &Throttle) -> bool {
         let Some((partition, which)) = self.reading.take() else { return false };
         if self.stale {
             return false;
@@ -146,7 +147,7 @@ impl Trees {
             return false;
         };
         tree.finish_page(page.items, page.more, bits);
-        self.not_before = Some(now.after(pause));
+        self.not_before = Some(now.after(throttle.pause(pause)));
         if !tree.is_ready() {
             return false;
         }

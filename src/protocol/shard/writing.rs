@@ -28,8 +28,8 @@ impl Shard {
         hash: KeyHash,
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
-        if self.config.disk_full && request.want == Want::Value {
-            return Err(Self::disk_nearly_full());
+        if request.want == Want::Value {
+            self.check_room_for_new("new values")?;
         }
         let quorum = self.quorum(0, request.w)?;
         let context = self.check_put(&request)?;
@@ -45,7 +45,7 @@ impl Shard {
             minted: None,
         };
         let work = Request::Put(Box::new(work));
-        let id = self.begin(now, source, header, address, (partition, role), hash, strictness, work)?;
+        let id = self.begin(source, header, address, (partition, role), hash, strictness, work)?;
         self.counters.puts += 1;
         if deletes_seen {
             self.read_replicas(now, id, quorum.r(), Purpose::DeleteSeen, storage);
@@ -97,6 +97,10 @@ impl Shard {
             Ok(held) => held,
             Err(unreadable) => return self.coordinate_elsewhere(now, id, &unreadable.to_string(), storage),
         };
+        // The disk may have taken longer than the client waits.
+        if self.operations.get_mut(id).is_some_and(|operation| operation.deadline <= now.instant) {
+            return self.fail(now, id);
+        }
         let before = held;
         let item = before.as_ref().map(|held| held.item.clone()).unwrap_or_default();
         if self.recognise_retry(now, id, &item) {
@@ -221,6 +225,7 @@ impl Shard {
                 writing.ask_stand_in(owners.me(), me);
             }
         }
+        self.operations.charge(id, record.len());
         if let Some(after) = silent_after {
             self.operations.arm(now.instant.after(after), id, Timer::Silence);
         }
@@ -239,6 +244,10 @@ impl Shard {
         let mut item = held.as_ref().map(|held| held.item.clone()).unwrap_or_default();
         if item.join(&merged, policy) {
             let record = item.to_record();
+            let before = held.as_ref().map_or(0, |held| held.record.len());
+            if self.check_room_for_merge(before, record.len()).is_err() {
+                return self.copy_unknown(now, id, me);
+            }
             self.store(now, partition, &key, held.as_ref(), Held { item, record });
         }
         if self.hold_local_copy(&key, id) {
@@ -317,7 +326,7 @@ impl Shard {
             (Enough::Wait, _) => {}
             (Enough::Failed, _) if !writing.all_answered() => {}
             (Enough::Failed, _) => self.fail(now, id),
-            (Enough::Met, Request::Get { .. }) => self.finish_get(id),
+            (Enough::Met, Request::Get { .. }) => self.finish_get(now, id),
             (Enough::Met, Request::Put(_)) => self.finish_put(now, id),
         }
     }
@@ -325,6 +334,7 @@ impl Shard {
     /// Tells the client, and stays for the owners that have not confirmed yet.
     fn finish_put(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
+        self.throttle.observe(now.instant, operation.began);
         let settled = operation.writing.as_ref().is_none_or(Put::all_answered);
         if settled || !self.operations.linger(id) {
             if let Some(operation) = self.operations.remove(id) {

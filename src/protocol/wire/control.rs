@@ -137,6 +137,12 @@ pub struct NodeStatus {
     pub durability: String,
     /// It may have lost acknowledged writes; its answers do not count toward R.
     pub unverified: bool,
+    /// How much room its disk has: `plenty`, `reserve` (new values are refused) or `emergency` (larger copies too).
+    pub room: String,
+    /// Bytes that are free on it.
+    pub disk_free: u64,
+    /// Bytes of its reserve.
+    pub disk_reserve: u64,
     /// Seconds since it started.
     pub uptime_s: u64,
     /// How often its data directory was opened.

@@ -1,5 +1,7 @@
 //! The answer to a request that was not carried out, or not as far as was asked.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::request::StoredCopy;
@@ -31,6 +33,8 @@ pub enum FailureCode {
     Unsupported,
     /// The request contradicts what is already there, such as a second, different `Create`.
     Conflict,
+    /// The node's disk is nearly full: it takes no new values. Nothing was applied; another node may have room.
+    DiskFull,
 }
 
 impl FailureCode {
@@ -50,6 +54,7 @@ impl FailureCode {
             Self::Stopping => "stopping",
             Self::Unsupported => "unsupported",
             Self::Conflict => "conflict",
+            Self::DiskFull => "disk_full",
         }
     }
 
@@ -63,7 +68,8 @@ impl FailureCode {
             | Self::Stale
             | Self::Uninitialised
             | Self::Unreadable
-            | Self::Stopping => true,
+            | Self::Stopping
+            | Self::DiskFull => true,
             Self::BadInput | Self::TooLarge | Self::NotAllowed | Self::Unsupported | Self::Conflict => false,
         }
     }
@@ -79,12 +85,22 @@ pub struct Failure {
     pub message: String,
     /// For a write: the copies that exist all the same, and from which it may still surface.
     pub stored: Vec<StoredCopy>,
+    /// When it is worth asking this node again, milliseconds from now; 0 when the node cannot tell. Whoever waits adds
+    /// a random part of its own, or all come back at once.
+    pub retry_after_ms: u32,
 }
 
 impl Failure {
     /// A failure that left no copies behind.
     #[must_use]
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), stored: Vec::new() }
+        Self { code, message: message.into(), stored: Vec::new(), retry_after_ms: 0 }
+    }
+
+    /// There is too much to do: nothing was applied, and this is when to ask again.
+    #[must_use]
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+        Self { retry_after_ms, ..Self::new(FailureCode::Overloaded, message) }
     }
 }

@@ -78,6 +78,7 @@ impl Code {
             Self::Failed(FailureCode::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(FailureCode::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(FailureCode::Conflict) => StatusCode::CONFLICT,
+            Self::Failed(FailureCode::DiskFull) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Failed(
                 FailureCode::QuorumNotMet
                 | FailureCode::Stale
@@ -96,8 +97,8 @@ impl Code {
     }
 }
 
-/// Seconds after which a client that is told to slow down may ask again: queues here drain in milliseconds.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// Seconds after which a client that is told to slow down may ask again, at least: queues here drain in milliseconds.
+const RETRY_AFTER_SECONDS_MIN: u32 = 1;
 
 /// A request that was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +115,7 @@ struct About {
     stored: Vec<StoredCopy>,
     write_id: Option<WriteId>,
     token: Bytes,
+    retry_after_ms: u32,
 }
 
 impl Refusal {
@@ -146,7 +148,7 @@ impl Refusal {
 
     /// The answer. The view names the nodes that hold copies.
     pub(super) fn into_response(self, view: Option<&View>) -> Response {
-        let About { stored, write_id, token } = *self.about;
+        let About { stored, write_id, token, retry_after_ms } = *self.about;
         let stored = (!stored.is_empty()).then(|| StoredJson::of(&stored, view));
         let write_id = write_id.map(|id| id.to_string());
         let error = ErrorJson {
@@ -155,6 +157,7 @@ impl Refusal {
             retryable: self.code.is_retryable(),
             stored,
             write_id: write_id.as_deref(),
+            retry_after_ms: (retry_after_ms > 0).then_some(retry_after_ms),
         };
         let mut response = json(self.code.status(), &Wrapped { error });
         let headers = response.headers_mut();
@@ -164,7 +167,7 @@ impl Refusal {
         token_header(headers, &token);
         match self.code {
             Code::Failed(FailureCode::Overloaded) => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+                headers.insert(RETRY_AFTER, retry_after_ms.div_ceil(1_000).max(RETRY_AFTER_SECONDS_MIN).into());
             }
             Code::NoSuchMethod(allow) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -185,6 +188,7 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let mut refusal = Self::failed(failure.code, failure.message);
         refusal.about.stored = failure.stored;
+        refusal.about.retry_after_ms = failure.retry_after_ms;
         refusal
     }
 }
@@ -203,4 +207,7 @@ struct ErrorJson<'a> {
     stored: Option<StoredJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     write_id: Option<&'a str>,
+    /// When to ask again, for whoever is faster than a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u32>,
 }

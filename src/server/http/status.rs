@@ -33,6 +33,10 @@ struct NodeJson {
     shards: u16,
     durability: String,
     unverified: bool,
+    /// `plenty`, `reserve` or `emergency`.
+    disk: String,
+    disk_free_bytes: u64,
+    disk_reserve_bytes: u64,
     uptime_s: u64,
     generation: u64,
 }
@@ -78,6 +82,9 @@ impl StatusJson {
                 shards: status.shards,
                 durability: status.durability,
                 unverified: status.unverified,
+                disk: status.room,
+                disk_free_bytes: status.disk_free,
+                disk_reserve_bytes: status.disk_reserve,
                 uptime_s: status.uptime_s,
                 generation: status.generation.as_u64(),
             },

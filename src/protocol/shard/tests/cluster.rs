@@ -225,7 +225,6 @@ impl Cluster {
             value_bytes_max: 1000,
             unverified,
             hint_bytes_max: HINT_BYTES_MAX,
-            disk_full: false,
         };
         let node = &mut self.nodes[at];
         let mut seed = [0; 32];
@@ -349,7 +348,7 @@ impl Cluster {
         if flight.frame.kind().unwrap().is_reply() {
             shard.handle_answer(now, PeerIndex::new(from), flight.frame, &mut node.disk);
         } else {
-            let source = Source { id: SourceId::new(u64::from(from)) };
+            let source = Source { id: SourceId::new(u64::from(from)), arrived: now.instant };
             shard.handle_request(now, source, flight.frame, &mut node.disk);
         }
         self.turn(flight.to);
@@ -383,7 +382,7 @@ impl Cluster {
         let header = Header::new(kind, id, 500, self.view[at].layout.id());
         let node = &mut self.nodes[at];
         if let Some(shard) = &mut node.shard {
-            let source = Source { id: SourceId::new(id) };
+            let source = Source { id: SourceId::new(id), arrived: now.instant };
             shard.handle_request(now, source, Frame::new(header, body.into()), &mut node.disk);
         }
         self.turn(at);

@@ -327,7 +327,8 @@ fn hint_for_somebody_who_owns_nothing_of_it_is_refused() {
         decoder.extend(&HintRequest::frame_of(header, home, &k, &record));
         let frame: Frame = decoder.next_frame().unwrap().unwrap();
         let node = &mut cluster.nodes[to];
-        let source = Source { id: SourceId::new(u64::try_from(owners[2]).unwrap()) };
+        let id = SourceId::new(u64::try_from(owners[2]).unwrap());
+        let source = Source { id, arrived: now.instant };
         node.shard.as_mut().unwrap().handle_request(now, source, frame, &mut node.disk);
         cluster.turn(to);
         let answer = cluster.flights.pop_back().unwrap();

@@ -3,5 +3,6 @@
 mod cluster;
 mod exchanges;
 mod failures;
+mod overload;
 mod rules;
 mod serving;

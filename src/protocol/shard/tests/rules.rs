@@ -231,7 +231,7 @@ fn rule_6_a_failed_commit_confirms_nothing() {
     let header = crate::protocol::wire::Header::new(Kind::Put, 7, 500, cluster.view[0].layout.id());
     let node = &mut cluster.nodes[0];
     let shard = node.shard.as_mut().unwrap();
-    let source = super::super::Source { id: super::super::SourceId::new(1 << 40) };
+    let source = super::super::Source { id: super::super::SourceId::new(1 << 40), arrived: now.instant };
     let frame = crate::protocol::wire::Frame::new(header, body.into());
     shard.handle_request(now, source, frame, &mut node.disk);
     assert!(shard.has_turn());
