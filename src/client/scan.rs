@@ -16,6 +16,7 @@
 //! replicas have caught up.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;

@@ -7,6 +7,7 @@
 //!   stop: no new requests, finish, fsync, close      exit 0
 //! ```
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -89,6 +90,20 @@ pub enum NodeError {
     /// The disk failed; nothing that was not safe was acknowledged.
     #[error("the disk failed, so the node has ended: {0}")]
     Disk(String),
+    /// No room on the disk, not even for the log or for a start. Nothing that was safe was lost.
+    #[error(
+        "the disk of {} is full ({free} bytes are free): {text}; nothing that was acknowledged as safe is lost: free \
+         some hundred megabytes on that disk (`du -x` finds the large files; never remove one of the data directory), \
+         then start this node again", path.display()
+    )]
+    DiskFull {
+        /// The data directory.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// What the disk refused.
+        text: String,
+    },
     /// The data directory was not closed cleanly.
     #[error(transparent)]
     Close(#[from] CloseError),
@@ -191,12 +206,14 @@ fn control_thread(
 ) -> Result<(), NodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut control = Control::open(options, orders)?;
+        let data = options.config.data_dir.clone();
+        let full = |error| explain_full(error, &data);
+        let mut control = Control::open(options, orders).map_err(full)?;
         match control.begin(stopped.clone()).await {
             Ok(()) => {}
             Err(error) => {
-                control.end().await?;
-                return Err(error);
+                control.end().await.map_err(full)?;
+                return Err(full(error));
             }
         }
         if started.send(control.shared.clone()).is_err() {
@@ -204,8 +221,18 @@ fn control_thread(
         }
         let disk = control.run(ordered, stopped).await;
         let closed = control.end().await;
-        disk.and(closed)
+        disk.and(closed).map_err(full)
     })
+}
+
+/// A full disk looks like a broken one to whoever writes to it; for people it is another thing.
+fn explain_full(error: NodeError, data: &Path) -> NodeError {
+    let text = error.to_string();
+    if !text.contains("No space left on device") || matches!(error, NodeError::DiskFull { .. }) {
+        return error;
+    }
+    let free = rustix::fs::statvfs(data).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    NodeError::DiskFull { path: data.to_owned(), free, text }
 }
 
 /// The control thread's state.

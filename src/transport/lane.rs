@@ -110,10 +110,7 @@ impl LaneSender {
         let queue = &self.0.0;
         loop {
             let read = queue.read.notified();
-            let backlog = queue.lock();
-            let relieved = backlog.bytes <= LANE_BYTES_MAX / 2 || backlog.phase == Phase::Closed;
-            drop(backlog);
-            if relieved {
+            if queue.is_relieved() {
                 return;
             }
             read.await;
@@ -197,6 +194,11 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Backlog> {
         // No code of ours panics with the lock held, and a counter would be right even then.
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_relieved(&self) -> bool {
+        let backlog = self.lock();
+        backlog.bytes <= LANE_BYTES_MAX / 2 || backlog.phase == Phase::Closed
     }
 
     fn end(&self, phase: Phase) {

@@ -108,7 +108,8 @@ impl Cluster {
              durability = \"{durability}\"\n\
              [tls]\ncertificate = \"certs/{name}.crt\"\nkey = \"certs/{name}.key\"\nca = \"certs/ca.crt\"\n\
              [http]\nlisten = \"{http}\"\n[http.data]\nmode = \"loopback\"\ntoken_file = \"token\"\n\
-             [storage]\nblock_cache = \"32 MiB\"\nwrite_buffers = \"64 MiB\"\n"
+             [storage]\nblock_cache = \"32 MiB\"\nwrite_buffers = \"64 MiB\"\n\
+             disk_reserve = \"64 MiB\"\n"
         )
     }
 

@@ -71,7 +71,8 @@ impl Fleet {
              durability = \"os\"\n\
              [tls]\ncertificate = \"certs/{name}.crt\"\nkey = \"certs/{name}.key\"\nca = \"certs/ca.crt\"\n\
              [http]\nlisten = \"{http}\"\n\
-             [storage]\nblock_cache = \"32 MiB\"\nwrite_buffers = \"32 MiB\"\n"
+             [storage]\nblock_cache = \"32 MiB\"\nwrite_buffers = \"32 MiB\"\n\
+             disk_reserve = \"64 MiB\"\n"
         )
     }
 

@@ -12,6 +12,8 @@
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
 //! | `rotting` | table files rot |
+//! | `flooding` | more requests and unread answers than a node can hold |
+//! | `full_disk` | a small disk fills up |
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
@@ -35,6 +37,8 @@ mod wire;
 mod chaos;
 mod developing;
 mod failing;
+mod flooding;
+mod full_disk;
 mod importing;
 mod input;
 mod refusals;

@@ -107,6 +107,15 @@ impl Process {
         assert!(status.success(), "{script}: {status}");
     }
 
+    /// Memory that the running process has, bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let child = self.child.as_ref().expect("memory is a running process's");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+        kib.unwrap_or_else(|| panic!("no VmRSS in\n{status}")) * 1024
+    }
+
     /// Waits for the end of the process.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let what = format!("the end of the process of {}", self.log.display());

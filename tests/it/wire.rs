@@ -1,9 +1,10 @@
 //! Frames by hand, over real QUIC: what a broken or hostile program could send once TLS lets it in.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig};
 use quorate::pki::tls::{SERVER_NAME, quic_client_config};
 use quorate::pki::{Credentials, Expected, Role};
 use quorate::protocol::ring::LayoutId;
@@ -53,13 +54,33 @@ pub(crate) fn frame(kind: Kind, correlation: u64, body: impl Into<Bytes>) -> Fra
 impl Wire {
     /// Connects, up to TLS. The error is what an operator of this end would be told.
     pub(crate) async fn dial(credentials: &Credentials, address: SocketAddr) -> Result<Self, String> {
+        Self::dial_with(credentials, address, None).await
+    }
+
+    async fn dial_with(credentials: &Credentials, address: SocketAddr, window: Option<u32>) -> Result<Self, String> {
         let endpoint = bind((Ipv4Addr::LOCALHOST, 0).into(), None, None).expect("a free port");
         let crypto = quic_client_config(credentials, Expected::AnyNode).expect("credentials that were loaded");
-        let config = client_config(crypto, Purpose::Client, Offload::On);
+        let mut config = client_config(crypto, Purpose::Client, Offload::On);
+        if let Some(window) = window {
+            let mut transport = TransportConfig::default();
+            transport.stream_receive_window(window.into()).receive_window(window.into());
+            config.transport_config(Arc::new(transport));
+        }
         let connecting = endpoint.connect_with(config, address, SERVER_NAME).expect("an address of this machine");
         let connection = within("TLS", connecting).await.map_err(|error| explain(&error))?;
         let (send, receive) = connection.open_bi().await.map_err(|error| explain(&error))?;
         Ok(Self { connection, send, receive, decoder: FrameDecoder::new(FRAME_BYTES_MAX), _endpoint: endpoint })
+    }
+
+    /// Connects and greets, and takes no more than so many bytes that it has not read.
+    pub(crate) async fn greet_narrowly(
+        credentials: &Credentials,
+        address: SocketAddr,
+        window: u32,
+    ) -> Result<Self, String> {
+        let mut wire = Self::dial_with(credentials, address, Some(window)).await?;
+        wire.send(&frame(Kind::Hello, 0, encode_control(&hello_of(credentials)))).await;
+        wire.next().await.map(|_| wire)
     }
 
     /// Connects and greets.

@@ -1,0 +1,204 @@
+//! Floods: more requests, larger values and more unread answers than a node can hold. It says "slower" before its memory
+//! grows, and goes on afterwards as if nothing had been.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use quorate::pki::Credentials;
+use quorate::protocol::ring::LayoutId;
+use quorate::protocol::types::{Address, Strictness, WriteId};
+use quorate::protocol::version::checksum;
+use quorate::protocol::wire::{
+    Failure, FailureCode, Frame, GetRequest, Header, Kind, PutRequest, Want, decode_control,
+};
+use tokio::runtime::Runtime;
+
+use super::cluster::{Cluster, Shape};
+use super::door::item;
+use super::process::Signal;
+use super::until;
+use super::wire::Wire;
+
+const MIB: u64 = 1024 * 1024;
+/// Clients that read nothing: each could pin 4 MiB of a lane and 1 MiB of QUIC's, a gigabyte in all.
+const DEAF: usize = 200;
+/// What they may pin together: the node's purse of unread answers with its margin, and QUIC's send windows.
+const DEAF_BYTES_MAX: u64 = 128 * MIB * 9 / 8 + DEAF as u64 * MIB;
+/// What the requests under way may hold: frames that were taken in, what the shard counts, and the copies it makes.
+const REQUEST_BYTES_MAX: u64 = (128 + 128 + 128) * MIB;
+/// Write buffers and block cache as configured, sessions, and what an allocator keeps.
+const REST_BYTES_MAX: u64 = (64 + 32 + 96) * MIB;
+
+fn address(key: &str) -> Address {
+    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    Address::new(bytes("flood"), bytes(key), Bytes::new()).expect("a short key")
+}
+
+fn frame_of(kind: Kind, correlation: u64, budget_ms: u32, body: Vec<u8>) -> Frame {
+    Frame::new(Header::new(kind, correlation, budget_ms, LayoutId::default()), body.into())
+}
+
+fn get(correlation: u64, key: &str) -> Frame {
+    let mut body = Vec::new();
+    GetRequest { address: address(key), r: 1, strictness: Strictness::Strict }.encode(&mut body);
+    frame_of(Kind::Get, correlation, 10_000, body)
+}
+
+fn put(correlation: u64, budget_ms: u32, key: &str, value: Vec<u8>) -> Frame {
+    let (address, write_id, value) = (address(key), WriteId::new(u128::from(correlation) + 1), Bytes::from(value));
+    let checksum = checksum(&address, write_id, false, &value);
+    let (want, strictness, token) = (Want::Value, Strictness::Strict, Bytes::new());
+    let mut body = Vec::new();
+    PutRequest { address, write_id, want, w: 2, strictness, token, checksum, value }.encode(&mut body);
+    frame_of(Kind::Put, correlation, budget_ms, body)
+}
+
+fn failure_of(frame: &Frame) -> Option<Failure> {
+    (frame.kind() == Some(Kind::Error)).then(|| decode_control(&frame.body, "error").expect("our own failure"))
+}
+
+fn shard_of(cluster: &Cluster, node: usize) -> std::net::SocketAddr {
+    let control = cluster.ports.control(node);
+    (control.ip(), control.port() + 1).into()
+}
+
+fn clients(runtime: &Runtime, who: &Credentials, at: std::net::SocketAddr, count: usize, window: u32) -> Vec<Wire> {
+    let greet = |_| runtime.block_on(Wire::greet_narrowly(who, at, window)).expect("a client is let in");
+    (0..count).map(greet).collect()
+}
+
+#[test]
+fn clients_that_read_no_answers_are_served_no_further_and_pin_a_bounded_memory() {
+    let cluster = Cluster::start(Shape::SMALL);
+    let runtime = Runtime::new().expect("a runtime");
+    let (door, app) = (cluster.door(0), cluster.credentials("app"));
+    door.put(&item("flood", "large"), None, &vec![7; 900_000]).expect(200);
+    let at = shard_of(&cluster, 0);
+    let mut deaf = clients(&runtime, &app, at, DEAF, 64 * 1024);
+    let before = cluster.nodes[0].resident_bytes();
+    for (number, client) in deaf.iter_mut().enumerate() {
+        let gets: Vec<u8> = (0..24).flat_map(|n| get(number as u64 * 100 + n, "large").to_bytes()).collect();
+        runtime.block_on(client.send_raw(&gets));
+    }
+    // One who reads is told to come back, and by when: there is no more room for large answers.
+    let mut honest = runtime.block_on(Wire::greet(&app, at)).expect("a client is let in");
+    let mut correlation = 0;
+    let failure = until("a large answer is refused", || {
+        correlation += 1;
+        runtime.block_on(honest.send(&get(correlation, "large")));
+        let answer = runtime.block_on(honest.next())?;
+        failure_of(&answer).ok_or_else(|| format!("{:?}", answer.header))
+    });
+    assert_eq!(failure.code, FailureCode::Overloaded, "{failure}");
+    assert!(failure.retry_after_ms > 0, "{failure}");
+    let limit = before + DEAF_BYTES_MAX + REST_BYTES_MAX;
+    let held = cluster.nodes[0].resident_bytes();
+    println!(
+        "resident: {} MiB before, {} MiB with {DEAF} clients that read nothing, limit {} MiB",
+        before / MIB,
+        held / MIB,
+        limit / MIB
+    );
+    assert!(held < limit, "{held} bytes are resident, {before} were before; the limit is {limit}");
+    // Small answers still go, and members are not kept from each other.
+    door.put(&item("flood", "small"), None, b"small").expect(200);
+    assert_eq!(cluster.door(1).get(&item("flood", "small")).expect(200).body, b"small");
+    // They go, and it recovers.
+    drop(deaf);
+    until("large answers are given again", || {
+        correlation += 1;
+        runtime.block_on(honest.send(&get(correlation, "large")));
+        let answer = runtime.block_on(honest.next())?;
+        if answer.kind() == Some(Kind::GetReply) { Ok(()) } else { Err(format!("{:?}", failure_of(&answer))) }
+    });
+}
+
+#[test]
+fn large_values_that_wait_for_a_quorum_are_refused_before_memory_grows_and_others_are_told() {
+    let mut cluster = Cluster::start(Shape::SMALL);
+    let runtime = Runtime::new().expect("a runtime");
+    let (door, app) = (cluster.door(0), cluster.credentials("app"));
+    door.put(&item("flood", "first"), None, b"first").expect(200);
+    let mut writers = clients(&runtime, &app, shard_of(&cluster, 0), 24, 1024 * 1024);
+    let before = cluster.nodes[0].resident_bytes();
+    // Without the two others no write gets its two copies: what is taken in stays until its time is over.
+    (1..3).for_each(|node| cluster.nodes[node].signal(Signal::Stop));
+    let sending = writers.drain(..).enumerate().map(|(number, mut writer)| {
+        runtime.spawn(async move {
+            for n in 0..15 {
+                let correlation = number as u64 * 100 + n;
+                writer.send(&put(correlation, 20_000, &correlation.to_string(), vec![7; 1_000_000])).await;
+            }
+            writer
+        })
+    });
+    let sending: Vec<_> = sending.collect();
+    let refused = until("somebody else is told to come back", || {
+        let answer = door.try_ask("PUT", &format!("{}?timeout_ms=100", item("flood", "other")), &[], b"other")?;
+        if answer.status == 429 { Ok(answer) } else { Err(answer.to_string()) }
+    });
+    let refused = refused.refuses(429, "overloaded", &["bytes", "limit", "ask again"]);
+    assert!(
+        refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|s| s >= 1)),
+        "{refused}"
+    );
+    assert!(refused.json()["error"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{refused}");
+    let limit = before + REQUEST_BYTES_MAX + 24 * 2 * MIB + REST_BYTES_MAX;
+    let held = cluster.nodes[0].resident_bytes();
+    println!(
+        "resident: {} MiB before, {} MiB in the flood of 360 MiB, limit {} MiB",
+        before / MIB,
+        held / MIB,
+        limit / MIB
+    );
+    assert!(held < limit, "{held} bytes are resident, {before} were before; the limit is {limit}");
+    (1..3).for_each(|node| cluster.nodes[node].signal(Signal::Continue));
+    until("writes are taken again", || {
+        let answer = door.try_ask("PUT", &item("flood", "other"), &[], b"other")?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.to_string()) }
+    });
+    for task in sending {
+        drop(runtime.block_on(task).expect("a writer that only sends"));
+    }
+    cluster.run_still(&[0, 1, 2]);
+}
+
+#[test]
+fn requests_that_wait_longer_than_their_budget_are_answered_and_not_begun() {
+    const CLIENTS: usize = 8;
+    const REQUESTS: u64 = 1_500;
+    let cluster = Cluster::start(Shape::SMALL);
+    let runtime = Runtime::new().expect("a runtime");
+    let app = cluster.credentials("app");
+    let at = shard_of(&cluster, 0);
+    let senders = (0..CLIENTS as u64).map(|client| {
+        let app = app.clone();
+        runtime.spawn(async move {
+            let mut wire = Wire::greet(&app, at).await.expect("a client is let in");
+            let first = client * REQUESTS;
+            let burst: Vec<u8> =
+                (first..first + REQUESTS).flat_map(|n| put(n, 1, &n.to_string(), vec![7; 64]).to_bytes()).collect();
+            wire.send_raw(&burst).await;
+            let (mut answered, mut dropped) = (BTreeSet::new(), Vec::new());
+            for _ in 0..REQUESTS {
+                let answer = wire.next().await.expect("every request is answered");
+                let correlation = answer.header.correlation;
+                assert!(answered.insert(correlation), "{correlation} is answered twice");
+                if failure_of(&answer).is_some_and(|failure| failure.message.contains("was not begun")) {
+                    dropped.push(correlation);
+                }
+            }
+            dropped
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    let dropped: Vec<u64> =
+        senders.into_iter().flat_map(|sender| runtime.block_on(sender).expect("a client")).collect();
+    println!("{} of {} requests with a budget of 1 ms were dropped unserved", dropped.len(), CLIENTS as u64 * REQUESTS);
+    assert!(!dropped.is_empty(), "a burst of so many waits for longer than a millisecond");
+    let door = cluster.door(0);
+    assert!((door.metric("quorate_requests_expired_total") - dropped.len() as f64).abs() < 0.5);
+    for key in dropped.iter().step_by(dropped.len().div_ceil(20)) {
+        door.get(&item("flood", &key.to_string())).expect(404);
+    }
+}
