@@ -256,7 +256,7 @@ fn answer(lane: &LaneSender, bytes: Bytes) {
                     have taken place: retry it with the same write id";
         let failure = Failure::overloaded(text, ANSWERS_UNREAD_FOR);
         // Whose own lane is full reads nothing: it gave up, or will at its deadline.
-        drop(lane.try_send(failure_frame(correlation, &failure)));
+        lane.try_send(failure_frame(correlation, &failure)).unwrap_or_default();
     }
 }
 

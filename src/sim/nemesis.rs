@@ -7,6 +7,7 @@ use super::Event;
 use super::node::SeatId;
 use super::options::Fault;
 use super::world::{Phase, World};
+use crate::protocol::shard::{Room, Space};
 use crate::protocol::types::Durability;
 
 /// How a fault is mended.
@@ -113,8 +114,12 @@ impl World {
                     self.nodes[at].unverified |= costs_data;
                 }
             }
+            // Half of them are noticed in time, as the server's watch would: then nothing large is taken in.
             Fault::DiskFull => {
-                self.nodes[at].disk.full = true;
+                match lasts / MS % 2 {
+                    0 => self.set_room(number, Room::Emergency),
+                    _ => self.nodes[at].disk.full = true,
+                }
                 self.undo(lasts, Undo::DiskFull(number));
             }
             Fault::SlowDisk => {
@@ -140,9 +145,19 @@ impl World {
             Undo::Clog(from, to) => self.network.clog(from, to, 0),
             Undo::Slow(number) => self.nodes[usize::from(number)].slowness = 1,
             Undo::ReadErrors(number) => self.nodes[usize::from(number)].disk.read_errors = 0,
-            Undo::DiskFull(number) => self.nodes[usize::from(number)].disk.full = false,
+            Undo::DiskFull(number) => {
+                self.nodes[usize::from(number)].disk.full = false;
+                self.set_room(number, Room::Plenty);
+            }
             Undo::Twin { keep } => self.end_twin(keep),
             Undo::SlowDisk(number) => self.nodes[usize::from(number)].disk.slowness = 1,
+        }
+    }
+
+    fn set_room(&mut self, number: u16, room: Room) {
+        let seats = &mut self.nodes[usize::from(number)].seats;
+        for shard in seats.iter_mut().filter_map(|seat| seat.shard.as_mut()) {
+            shard.set_room(room, Space { free: 0, reserve: 1 });
         }
     }
 
@@ -230,6 +245,9 @@ impl World {
             node.slowness = 1;
             node.disk.slowness = 1;
             node.disk.full = false;
+            node.seats.iter_mut().filter_map(|seat| seat.shard.as_mut()).for_each(|shard| {
+                shard.set_room(Room::Plenty, Space::default());
+            });
             node.disk.read_errors = 0;
             node.disk.fail_sync = false;
             self.heap.push(self.now + MS, Event::Start { node: number });

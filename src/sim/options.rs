@@ -175,7 +175,7 @@ pub enum Fault {
     ReadErrors,
     /// An fsync fails: the node must end.
     SyncError,
-    /// Commits fail: the node must end.
+    /// Commits fail: the node must end. Or the disk is nearly full, and that is noticed in time.
     DiskFull,
     /// Lookups and fsyncs take much longer.
     SlowDisk,

@@ -110,7 +110,8 @@ fn full_disk_refuses_values_keeps_deletes_and_takes_values_again_when_there_is_r
     assert!(status["disk"] == "reserve" || status["disk"] == "emergency", "{status}");
     assert!(full.metric("quorate_disk_full") > 0.0 && full.metric("quorate_disk_free_bytes") > 0.0);
     let lines = cluster.quorate().args(["status"]).run().expect_code(0);
-    assert!(lines.stdout.contains("the disk of n1 is nearly full"), "{lines:?}");
+    let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
+    assert!(lines.contains("the disk of n1 is nearly full"), "{lines}");
 
     // Reads and deletes go on, and so do writes through the others.
     assert_eq!(full.get(&item("full", "early")).expect(200).body, b"early");
