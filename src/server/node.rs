@@ -7,7 +7,7 @@
 //!   stop: no new requests, finish, fsync, close      exit 0
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::gossip::Gossip;
 use super::inbox::Input;
 use super::members::RosterPolicy;
 use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
-use super::space::LOOK_EVERY;
+use super::space::{explain_full, watch_disk};
 use super::state::{NodeShared, Verification};
 use crate::config::server::Durability as ConfiguredDurability;
 use crate::config::{ByteSize, ServerConfig};
@@ -223,16 +223,6 @@ fn control_thread(
         let closed = control.end().await;
         disk.and(closed).map_err(full)
     })
-}
-
-/// A full disk looks like a broken one to whoever writes to it; for people it is another thing.
-fn explain_full(error: NodeError, data: &Path) -> NodeError {
-    let text = error.to_string();
-    if !text.contains("No space left on device") || matches!(error, NodeError::DiskFull { .. }) {
-        return error;
-    }
-    let free = rustix::fs::statvfs(data).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-    NodeError::DiskFull { path: data.to_owned(), free, text }
 }
 
 /// The control thread's state.
@@ -488,6 +478,7 @@ impl Control {
             Failure::new(FailureCode::Unreadable, format!("the partitions could not be created: {error}"))
         })?;
         self.shared.adopt(view.clone());
+        self.shared.look_at_disk();
         self.kit.policy.adopt(view.roster.clone());
         let begun = self.begin_shards(&store, &view).await;
         self.store = Some(store);
@@ -604,19 +595,6 @@ impl Control {
             store.close()?;
         }
         Ok(())
-    }
-}
-
-/// Measures the disk for as long as the node runs, off the control thread: a disk that hangs must not hold that.
-async fn watch_disk(shared: Arc<NodeShared>) {
-    let mut pulse = tokio::time::interval(LOOK_EVERY);
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        pulse.tick().await;
-        let shared = shared.clone();
-        if tokio::task::spawn_blocking(move || shared.look_at_disk()).await.is_err() {
-            return;
-        }
     }
 }
 

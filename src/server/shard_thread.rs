@@ -200,7 +200,9 @@ impl Host {
             // Who leaves no room for the answer reads none.
             Err(failure) => drop(lane.try_send(failure_frame(frame.header.correlation, &failure))),
         };
-        session.paid_from(purse).serve(gate, tally, take).await
+        // A member's answers are bounded by its own lanes; what clients leave unread must not cost it any.
+        let session = if asker == Asker::Client { session.paid_from(purse) } else { session };
+        session.serve(gate, tally, take).await
     }
 }
 

@@ -5,14 +5,16 @@
 //! flush or a compaction writes before it may remove others, and for a restart, which has to write its log out.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::node::NodeError;
+use super::state::NodeShared;
 use crate::config::ByteSize;
 use crate::protocol::shard::{Room, Space};
 
 /// Between two looks: a disk that takes 1 GiB a second fills half of the default reserve in one.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The default reserve: at least this, ..
 const RESERVE_MIN: u64 = 1 << 30;
 /// .. a fiftieth of the disk, ..
@@ -84,6 +86,29 @@ fn tell(before: Room, room: Room, Space { free, reserve }: Space) {
     } else {
         tracing::info!(from, to, free, reserve, "the disk has more room again");
     }
+}
+
+/// Measures the disk for as long as the node runs, off the control thread: a disk that hangs must not hold that.
+pub(super) async fn watch_disk(shared: Arc<NodeShared>) {
+    let mut pulse = tokio::time::interval(LOOK_EVERY);
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        let shared = shared.clone();
+        if tokio::task::spawn_blocking(move || shared.look_at_disk()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A full disk looks like a broken one to whoever writes to it; for people it is another thing.
+pub(super) fn explain_full(error: NodeError, data: &Path) -> NodeError {
+    let text = error.to_string();
+    if !text.contains("No space left on device") || matches!(error, NodeError::DiskFull { .. }) {
+        return error;
+    }
+    let free = rustix::fs::statvfs(data).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    NodeError::DiskFull { path: data.to_owned(), free, text }
 }
 
 /// The reserve of a disk of so many bytes.

@@ -17,7 +17,7 @@ use super::reach::Reach;
 use super::space::DiskSpace;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
-use crate::protocol::shard::View;
+use crate::protocol::shard::{Room, View};
 use crate::protocol::types::{Address, BootGeneration, ClusterId, DiskId, Durability, NodeId};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeStatus, PROTOCOL_VERSION, PeerStatus, PutRequest,
@@ -130,9 +130,14 @@ impl NodeShared {
         }
     }
 
-    /// Measures the disk, and tells the shards.
+    /// Measures the disk, and tells the shards what they do not know: there are none before the node is a member, and with
+    /// plenty of room they need no numbers.
     pub(crate) fn look_at_disk(&self) {
+        let (before, _) = self.space.seen();
         let (room, space) = self.space.look();
+        if self.view().is_none() || (room, before) == (Room::Plenty, Room::Plenty) {
+            return;
+        }
         for inbox in &self.inboxes {
             inbox.push(Input::Room(room, space));
         }

@@ -1,7 +1,7 @@
 //! A purse: bytes that many lanes may hold together.
 //!
 //! A bound for each lane is no bound for a node: two thousand clients that read no answers would fill two thousand
-//! lanes. So the lanes of all sessions that an endpoint accepts pay from one purse. Where it is empty a large frame is
+//! lanes. So the lanes of all clients of a node pay from one purse. Where it is empty a large frame is
 //! refused as by a full lane; a small one, such as the answer that says so, may still go up to a margin.
 
 use std::sync::Arc;

@@ -118,6 +118,9 @@ pub enum SessionError {
     /// A question from a peer that should only answer. Whose fault: the peer's.
     #[error("the peer asked ({0}) on a lane where it may only answer")]
     Asked(u8),
+    /// Answers waited, and none was read. Whose fault: the peer's, or the way's.
+    #[error("the peer has read none of its answers for {} s; read them, or ask for fewer at once", .0.as_secs())]
+    Deaf(Duration),
     /// This end has no more use for it.
     #[error("there is no more use for the session")]
     Done,
@@ -132,7 +135,7 @@ impl SessionError {
     pub(super) const fn code(&self) -> Option<CloseCode> {
         match self {
             Self::Lost(_) | Self::Connect(_) => None,
-            Self::Unreachable(_) | Self::HelloLate(_) => Some(CloseCode::Deadline),
+            Self::Unreachable(_) | Self::HelloLate(_) | Self::Deaf(_) => Some(CloseCode::Deadline),
             Self::Versions { .. } | Self::Cluster { .. } | Self::NotCertified { .. } | Self::OtherNode { .. } => {
                 Some(CloseCode::Hello)
             }

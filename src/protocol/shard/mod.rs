@@ -346,6 +346,7 @@ impl Shard {
     /// Ends the turn: everything that it writes, to be committed as one. The caller goes on with
     /// [`Shard::handle_committed`], or ends the node.
     pub fn take_turn(&mut self, now: Now) -> Batch {
+        self.weight = Weight::default();
         for partition in std::mem::take(&mut self.items.touched) {
             if let Some(state) = self.partitions.get_mut(&partition) {
                 state.seal(now.wall, &mut self.batch);

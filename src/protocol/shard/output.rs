@@ -101,11 +101,8 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    /// What is written and said so far. Begins anew when there is less of it than there was: a turn was taken.
+    /// What is written and said so far.
     pub(super) fn of(&mut self, mutations: &[Mutation], outputs: &[Output]) -> usize {
-        if mutations.len() < self.mutations || outputs.len() < self.outputs {
-            *self = Self::default();
-        }
         let value = |mutation: &Mutation| mutation.value.as_ref().map_or(0, Bytes::len) + mutation.key.len();
         self.bytes += mutations.get(self.mutations..).unwrap_or_default().iter().map(value).sum::<usize>();
         let frame = |output: &Output| match output {
