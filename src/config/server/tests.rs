@@ -45,6 +45,7 @@ block_cache = "1 GiB"
 write_buffers = 67108864
 read_threads = 8
 hint_bytes_max = "2 GiB"
+disk_reserve = "3 GiB"
 
 [log]
 level = "debug"
@@ -136,7 +137,7 @@ fn whole_file_sets_every_field() {
             block_cache: ByteSize::new(1 << 30),
             write_buffers: ByteSize::new(64 << 20),
             read_threads: 8,
-            disk_reserve: None,
+            disk_reserve: Some(ByteSize::new(3 << 30)),
             hint_bytes_max: ByteSize::new(2 << 30),
         },
         log: LogConfig { level: LogLevel::Debug, format: LogFormat::Json },
