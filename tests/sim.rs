@@ -99,7 +99,10 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::RetrySync, &[Checker::Durability], 400),
     (Mutation::ConfirmUnstored, &[Checker::Durability, Checker::AckedWrites, Checker::Sessions], 60),
     (Mutation::DropCommits, &[Checker::Durability, Checker::AckedWrites, Checker::Sessions], 60),
-    (Mutation::EarlyDurable, &[Checker::Durability], 60),
+    (Mutation::AcknowledgeBeforeCommit, &[Checker::Durability, Checker::AckedWrites, Checker::Sessions], 60),
+    (Mutation::ReleaseBeforeDurable, &[Checker::Durability], 60),
+    (Mutation::RemintForwarded, &[Checker::Siblings], 60),
+    (Mutation::PlanTwoOnOne, &[Checker::Owners], 60),
     (Mutation::SkipWriteBack, &[Checker::Sessions], 1_000),
     (Mutation::PanicOnGarbage, &[Checker::Bounds], 60),
     (Mutation::SendNewVersionOnly, &[Checker::Siblings], 60),
@@ -110,6 +113,8 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::CountHintsAsOwners, &[Checker::Durability], 60),
     (Mutation::KeepStandInActor, &[Checker::Siblings, Checker::AckedWrites, Checker::Bounds], 3_000),
     (Mutation::SkipTreeLeaf, &[Checker::Convergence], 200),
+    (Mutation::ForgetUnreachable, &[Checker::Detector], 200),
+    (Mutation::KeepReturnsFromShards, &[Checker::Convergence, Checker::Termination], 200),
 ];
 
 #[test]
