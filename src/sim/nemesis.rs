@@ -39,6 +39,7 @@ impl World {
         if options.kinds.is_empty() {
             return;
         }
+        self.check_hint_stocks();
         let kind = self.nemesis.pick(&self.options.nemesis.kinds);
         let number = u16::try_from(self.nemesis.below(u64::from(self.options.nodes))).expect("at most 50");
         let lasts = self.nemesis.between(1, duration) * MS;

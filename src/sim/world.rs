@@ -338,8 +338,9 @@ impl World {
             }
             Phase::Heal if self.healing_until > self.now && self.is_unsettled() => 100 * MS,
             Phase::Heal => {
-                self.check_convergence();
+                // First: whoever is held unreachable is not compared with, nor given its hints.
                 self.check_detectors(CONVERGENCE_NS_MAX / 1_000_000_000);
+                self.check_convergence();
                 self.phase = Phase::Quiet;
                 self.settled = self.tally;
                 QUIET_NS
