@@ -51,6 +51,9 @@ enum News {
 
 /// Datagrams that wait at most; later ones push the oldest out. 256 KiB of the transport's buffer, in smallest ones.
 const INBOX_MAX: usize = 4_096;
+/// With the server's figures: the longest wait between two pings to an unreachable member, 30 s; the time in which the
+/// last verdicts fall, 24 s for ten members; the patience before differing tables are fetched, 30 s.
+const MISJUDGED_NS_MAX: u64 = 84_000_000_000;
 /// Turns in a row after which a detector may still want one at once: its own probe may have ended a suspicion.
 const RESTLESS_MAX: u32 = 3;
 /// Datagrams of one node in a second of a calm cluster at most: its own probe, its answers to a round that shuffles
@@ -263,10 +266,14 @@ impl World {
         Some(format!("n{at} and n1 believe different editions of some member"))
     }
 
-    /// Checker 11: nobody who is well stays misjudged.
-    pub(super) fn check_detectors(&mut self, seconds: u64) {
+    /// Checker 11: nobody who is well stays misjudged, so long after everything was mended and links had time to come.
+    pub(super) fn check_detectors(&mut self, calm: u64) {
+        let most = MISJUDGED_NS_MAX / u64::from(self.options.gossip.speed);
+        if calm < most {
+            return;
+        }
         let Some(what) = self.misjudged() else { return };
-        let text = format!("{seconds} s after everything was mended {what}");
+        let text = format!("{} ms after everything was mended and connected {what}", most / 1_000_000);
         self.finding.get_or_insert(Finding::new(Checker::Detector, text));
     }
 

@@ -336,10 +336,13 @@ impl World {
                     SETTLE_NS + budget * MS
                 }
             }
-            Phase::Heal if self.healing_until > self.now && self.is_unsettled() => 100 * MS,
+            Phase::Heal if self.healing_until > self.now && self.is_unsettled() => {
+                self.check_detectors(self.now + CONVERGENCE_NS_MAX - self.healing_until);
+                100 * MS
+            }
             Phase::Heal => {
                 // First: whoever is held unreachable is not compared with, nor given its hints.
-                self.check_detectors(CONVERGENCE_NS_MAX / 1_000_000_000);
+                self.check_detectors(CONVERGENCE_NS_MAX);
                 self.check_convergence();
                 self.phase = Phase::Quiet;
                 self.settled = self.tally;
