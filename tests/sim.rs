@@ -20,12 +20,12 @@ const FOUND: &[(u64, &str)] = &[
     (954, "the oracle took a dot beside a delete for one that the delete replaced"),
 ];
 
-/// Seeds of the fixed batch; about 15 ms each.
+/// Seeds of the fixed batch; about 80 ms each.
 const FIXED: std::ops::Range<u64> = 0..400;
 /// Fresh seeds of every run.
 const FRESH: u64 = 100;
 /// What the first 200 seeds draw, as one number: draws are integers, so it is the same on every machine.
-const DRAWN: u64 = 0x1;
+const DRAWN: u64 = 0x7f2d_2483_dde0_2441;
 /// Seeds that are run twice.
 const TWICE: std::ops::Range<u64> = 1_000..1_020;
 

@@ -7,8 +7,9 @@
 //!
 //! ```text
 //!   options --drawn from the seed--> world
-//!   crowd   --requests--> node (shards, turns) --frames--> network --> node ..
-//!                           |  commits, fsyncs
+//!   crowd   --requests--> node (shards, turns) --frames----> network --> node ..
+//!                           |  (detector)      --datagrams-->
+//!                           |  commits, fsyncs, boot generation
 //!                         disk                    nemesis breaks all of them, and mends them before the check
 //!   oracle  <--what clients sent and heard, what disks committed-- finds a promise that was not kept
 //! ```

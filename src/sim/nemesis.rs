@@ -81,7 +81,9 @@ impl World {
                 self.nodes[at].slowness = self.nemesis.between(2, 200);
                 self.undo(lasts, Undo::Slow(number));
             }
-            Fault::LoseDisk => self.change_disk(number, lasts, |disk| drop(disk.replace(super::disk::Image::default()))),
+            Fault::LoseDisk => {
+                self.change_disk(number, lasts, |disk| drop(disk.replace(super::disk::Image::default())))
+            }
             Fault::RestoreBackup => {
                 if self.nodes[at].disk.backup.is_none() {
                     let image = self.nodes[at].disk.image();

@@ -115,7 +115,9 @@ impl World {
             Want::DeleteSeen => Past::ReadByCoordinator,
             Want::Value | Want::Delete => Past::Sent(self.context_of(item, &token)),
         };
-        self.oracle.writes.insert(write_id, Write { item, tombstone, checksum: sum, past, asked: Vec::new(), acked: None });
+        self.oracle
+            .writes
+            .insert(write_id, Write { item, tombstone, checksum: sum, past, asked: Vec::new(), acked: None });
         Wish::Put { item, want, write_id, token, value, checksum: sum }
     }
 
