@@ -139,6 +139,7 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::KeepStandInActor, &[Checker::Siblings, Checker::AckedWrites, Checker::Bounds], 3_000),
     (Mutation::SkipTreeLeaf, &[Checker::Convergence], 200),
     (Mutation::ForgetUnreachable, &[Checker::Detector], 200),
+    (Mutation::RepeatGossip, &[Checker::Detector], 60),
     (Mutation::KeepReturnsFromShards, &[Checker::Convergence, Checker::Termination], 200),
 ];
 

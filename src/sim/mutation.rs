@@ -58,13 +58,15 @@ pub enum Mutation {
     SkipTreeLeaf,
     /// A member that was found unreachable is never spoken to again.
     ForgetUnreachable,
+    /// A node says everything to others ten times over.
+    RepeatGossip,
     /// The shards are not told that a member answers again.
     KeepReturnsFromShards,
 }
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -88,6 +90,7 @@ impl Mutation {
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
         Self::ForgetUnreachable,
+        Self::RepeatGossip,
         Self::KeepReturnsFromShards,
     ];
 }

@@ -323,6 +323,7 @@ impl World {
     }
 
     fn next_phase(&mut self) {
+        self.check_gossip();
         let after = match self.phase {
             Phase::Load => {
                 let done = self.crowd.begun >= self.options.load.operations && self.crowd.operations.is_empty();
@@ -350,7 +351,7 @@ impl World {
             }
             Phase::Quiet => {
                 self.check_quiet();
-                self.check_gossip();
+                self.check_calm_gossip();
                 self.phase = Phase::Dark;
                 if self.options.nemesis.power_loss_at_end {
                     self.lose_all_power();
