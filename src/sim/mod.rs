@@ -1,9 +1,9 @@
 //! A simulated world that breaks the cluster and checks what users were promised.
 //!
 //! One thread, virtual time, one heap of events. The nodes in it run the same `protocol::shard` and
-//! `protocol::membership` as the server, turned in the same way, and talk in real encoded frames and datagrams; network, disks, processes and clocks are models that fail as the
-//! seed says. A seed and a commit replay a run exactly, on any machine: draws are integers, and order never comes from
-//! a hash table.
+//! `protocol::membership` as the server, turned in the same way, and talk in real encoded frames and datagrams;
+//! network, disks, processes and clocks are models that fail as the seed says. A seed and a commit replay a run exactly,
+//! on any machine: draws are integers, and order never comes from a hash table.
 //!
 //! ```text
 //!   options --drawn from the seed--> world
@@ -15,9 +15,8 @@
 //! ```
 //!
 //! The idea of the swarm and of two phases (break anything, then heal and check) is `FoundationDB`'s and
-//! `TigerBeetle`'s;
-//! that the nodes are pure machines on one heap is sled's. `capabilities` says which promises are checked today, and
-//! `mutation` breaks the rules on purpose, to prove that the checkers see it.
+//! `TigerBeetle`'s; that the nodes are pure machines on one heap is sled's. `capabilities` says which promises are
+//! checked today, and `mutation` breaks the rules on purpose, to prove that the checkers see it.
 //!
 //! *Caveats.* QUIC and RocksDB are models here; the real ones are tested in `tests/it`.
 

@@ -82,7 +82,7 @@ impl World {
                 self.undo(lasts, Undo::Slow(number));
             }
             Fault::LoseDisk => {
-                self.change_disk(number, lasts, |disk| drop(disk.replace(super::disk::Image::default())))
+                self.change_disk(number, lasts, |disk| drop(disk.replace(super::disk::Image::default())));
             }
             Fault::RestoreBackup => {
                 if self.nodes[at].disk.backup.is_none() {

@@ -151,7 +151,9 @@ impl GossipOptions {
             &mut config.quiet,
             &mut config.patience,
         ];
-        times.into_iter().for_each(|time| *time /= self.speed);
+        for time in times {
+            *time /= self.speed;
+        }
         config
     }
 }
