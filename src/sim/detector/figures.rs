@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Ours, Settings, World};
-use crate::protocol::membership::Config;
 
 /// A goal and how it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +37,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Until everybody has heard of everybody.
 const WARM: Duration = Duration::from_secs(60);
 
-/// Our detectors in a world of these settings.
 fn world(seed: u64, settings: Settings) -> World<Ours> {
-    let roster = Ours::roster(settings.nodes);
-    World::new(seed, settings, move |me, generation, seed, now| {
-        Ours::new(Config::default(), me, generation, roster.clone(), seed, now)
-    })
+    World::new(seed, settings)
 }
 
 impl Scenario {
