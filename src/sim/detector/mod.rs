@@ -19,7 +19,7 @@ mod figures;
 mod ours;
 mod world;
 
-pub use figures::{Figure, Scenario};
+pub use figures::{Figure, Scenario, death, slander, spread, thousands};
 pub use ours::Ours;
 pub use world::{Settings, Tally, World};
 
