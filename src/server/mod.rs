@@ -7,6 +7,7 @@
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
 //! | `admission`, `space` | what is refused: too many requests, too little room on the disk |
 //! | `gossip` | the membership machine and its datagrams |
+//! | `lives` | what tells a node's disk from a new one, an older copy and a clone |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
 //!
@@ -24,6 +25,7 @@ mod gossip;
 pub mod http;
 mod inbox;
 mod links;
+mod lives;
 mod members;
 pub mod node;
 mod reach;
