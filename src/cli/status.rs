@@ -176,7 +176,8 @@ fn troubles(rows: &[Row], out: &mut String) {
         if !matches!(&*status.room, "" | "plenty") {
             let (name, free, reserve) = (&status.name, status.disk_free, status.disk_reserve);
             let line = format!(
-                "the disk of {name} is nearly full: {free} bytes are free, {reserve} are its reserve; it takes no new values"
+                "the disk of {name} is nearly full: {free} bytes are free, {reserve} are its reserve; it takes no new \
+                 values"
             );
             writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
         }

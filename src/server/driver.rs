@@ -30,8 +30,8 @@ use crate::transport::{Class, LaneError, LaneSender, failure_frame};
 /// Inputs of one turn at most: a turn of small requests then takes a few milliseconds, and replies do not wait longer.
 const INPUTS_PER_TURN: usize = 512;
 
-/// Bytes that one turn writes and sends, about: as much as all lanes to one peer hold. With values at their limit a turn of
-/// so many inputs would be half a gigabyte.
+/// Bytes that one turn writes and sends, about: as much as all lanes to one peer hold. With values at their limit a
+/// turn of so many inputs would be half a gigabyte.
 const TURN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a driver ended.
@@ -252,8 +252,8 @@ impl<'seat> Driver<'seat> {
 fn answer(lane: &LaneSender, bytes: Bytes) {
     let correlation = bytes.get(CORRELATION).and_then(|field| field.try_into().ok()).map(u64::from_be_bytes);
     if let (Err(LaneError::Full { .. }), Some(correlation)) = (lane.try_send(bytes), correlation) {
-        let text = "the answer is ready, and too many answers wait to be read on this node; ask again, slower; a write may \
-                    have taken place: retry it with the same write id";
+        let text = "the answer is ready, and too many answers wait to be read on this node; ask again, slower; a write \
+                    may have taken place: retry it with the same write id";
         let failure = Failure::overloaded(text, ANSWERS_UNREAD_FOR);
         // Whose own lane is full reads nothing: it gave up, or will at its deadline.
         lane.try_send(failure_frame(correlation, &failure)).unwrap_or_default();

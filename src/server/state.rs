@@ -133,8 +133,8 @@ impl NodeShared {
         }
     }
 
-    /// Measures the disk, and tells the shards what they do not know: there are none before the node is a member, and with
-    /// plenty of room they need no numbers.
+    /// Measures the disk, and tells the shards what they do not know: there are none before the node is a member, and
+    /// with plenty of room they need no numbers.
     pub(crate) fn look_at_disk(&self) {
         let (before, _) = self.space.seen();
         let (room, space) = self.space.look();

@@ -13,8 +13,8 @@
 //! Sending never waits. A full lane says so at once, and the asker treats the request as *unknown*: that is the only
 //! honest answer, and it keeps a slow peer from becoming everybody's memory.
 //!
-//! The answering side's lanes stop reading questions while half of their queue is answers that nobody reads, and pay for
-//! what they hold from one purse for all of them ([`Purse`]).
+//! The answering side's lanes stop reading questions while half of their queue is answers that nobody reads, and pay
+//! for what they hold from one purse for all of them ([`Purse`]).
 //!
 //! *Invariant.* The bytes that a lane holds never exceed [`LANE_BYTES_MAX`], except for a single frame that is larger
 //! and was accepted by an empty lane.

@@ -1,5 +1,5 @@
-//! Floods: more requests, larger values and more unread answers than a node can hold. It says "slower" before its memory
-//! grows, and goes on afterwards as if nothing had been.
+//! Floods: more requests, larger values and more unread answers than a node can hold. It says "slower" before its
+//! memory grows, and goes on afterwards as if nothing had been.
 
 use std::collections::BTreeSet;
 

@@ -10,8 +10,8 @@
 //! every request that it serves late makes the next one late. What is passed on, to other shards, owners and
 //! fallbacks, goes with what is left of the time. The answer is one small frame, and true: nothing was applied.
 //!
-//! **A peer's `Merge` is dropped like everything else.** To apply it late would spare an exchange that one item: but its
-//! coordinator has counted this copy as unknown already, has asked a stand-in or has the pair compared soon, and a
+//! **A peer's `Merge` is dropped like everything else.** To apply it late would spare an exchange that one item: but
+//! its coordinator has counted this copy as unknown already, has asked a stand-in or has the pair compared soon, and a
 //! replica that works off a backlog of late merges first confirms nothing in time until it has. An exchange moves what
 //! was dropped when there is room for it, throttled; foreground work comes first.
 //!

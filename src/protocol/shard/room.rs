@@ -153,7 +153,7 @@ mod tests {
                 prop_assert!(free >= reserve / 2 || room == Room::Emergency);
                 prop_assert!(free < reserve + reserve / 8 || room == Room::Plenty);
                 prop_assert!(free < reserve / 2 + reserve / 8 || room < Room::Emergency);
-                prop_assert_eq!(room.after(Space { free, reserve }), room, "the same measurement again changes nothing");
+                prop_assert_eq!(room.after(Space { free, reserve }), room, "the same again changes nothing");
             }
         }
     }

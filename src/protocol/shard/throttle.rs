@@ -17,7 +17,7 @@
 //! better when background work steps back, wins it no eternal precedence.
 //!
 //! Invariants: the share is between 1/16 and 1, so background work always ends (repair that starves is repair that
-//! never happens); without foreground it is back at 1 within [`RECOVERY`]; same input, same share.
+//! never happens); without foreground it is back at 1 within eight seconds; same input, same share.
 
 use core::time::Duration;
 
