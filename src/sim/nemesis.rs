@@ -4,7 +4,7 @@
 //! `Options::damaged_owners_max` may lose what they held. Everything else may happen to everybody at once.
 
 use super::Event;
-use super::network::Line;
+use super::network::Route;
 use super::node::SeatId;
 use super::options::Fault;
 use super::world::{Phase, World};
@@ -63,9 +63,9 @@ impl World {
             Fault::Reset if other != number => {
                 // One of the two, or both.
                 let which = self.nemesis.between(1, 3);
-                for (bit, line) in [1, 2].into_iter().zip(Line::both(number, other)) {
+                for (bit, route) in [1, 2].into_iter().zip(Route::both(number, other)) {
                     if which & bit > 0 {
-                        self.break_link(line, MS);
+                        self.break_link(route, MS);
                     }
                 }
             }

@@ -302,8 +302,8 @@ fn delete_keeps_its_name_on_every_way_and_comes_to_rest() {
     let carried = Rc::new(Cell::new(0));
     let counter = carried.clone();
     cluster.lose = Box::new(move |flight| {
-        let carries = matches!(flight.frame.kind(), Some(Kind::Merge | Kind::Hint | Kind::Put));
-        counter.set(counter.get() + u32::from(carries));
+        let tells = matches!(flight.frame.kind(), Some(Kind::Merge | Kind::Hint | Kind::Put));
+        counter.set(counter.get() + u32::from(tells));
         false
     });
     for _ in 0..6 {
