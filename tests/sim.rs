@@ -5,6 +5,11 @@
 
 #![expect(clippy::print_stdout, reason = "which seeds were run, and how fast, for the log of the run")]
 
+#[path = "sim/detector.rs"]
+mod detector;
+#[path = "sim/foca.rs"]
+mod foca;
+
 use std::fs;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

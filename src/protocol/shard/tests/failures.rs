@@ -211,6 +211,30 @@ fn owner_that_stays_silent_gets_its_copy_by_a_hint_after_the_client_was_told() {
     assert_eq!(cluster.copy(silent, &k), cluster.copy(owners[0], &k));
 }
 
+/// Behind a cut, before anybody has noticed it: the links are up, and nothing comes back. A client that reaches only
+/// nodes that own nothing of its item could not write.
+#[test]
+fn write_whose_owners_are_all_silent_is_stood_in_for_within_its_time() {
+    let Place { mut cluster, k, owners, fallbacks } = five();
+    cluster.put(fallbacks[0], &sloppy(&k, 1, "before", &Bytes::new())).put();
+    let cut = owners.clone();
+    cluster.lose = Box::new(move |flight| cut.contains(&flight.to) || cut.contains(&flight.from));
+    let mut took = Vec::new();
+    for id in 2..6 {
+        let began = cluster.now.instant;
+        let reply = cluster.put(fallbacks[0], &sloppy(&k, id, "v", &Bytes::new())).put();
+        assert_eq!((reply.stored.primaries(), reply.stored.fallbacks()), (0, 2), "put {id}");
+        took.push(cluster.now.instant.since(began));
+    }
+    // Whoever has been silent for so long is not waited for as long again, request by request.
+    assert!(took[1..].iter().all(|later| *later < took[0]), "{took:?}");
+    cluster.lose = Box::new(|_| false);
+    quieten(&mut cluster);
+    assert_eq!(hints(&cluster), 0);
+    let shown = values(&cluster.get(owners[0], &k, 3).got());
+    assert_eq!(shown, ["before", "v", "v", "v", "v"]);
+}
+
 /// Rule 2. `riak_kv` lost such writes: the second put of the fallback had a dot whose meaning its replicas did not
 /// know.
 #[test]
