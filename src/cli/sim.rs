@@ -16,8 +16,8 @@ use swarm::{Plan, Sum};
 /// Runs clusters in a simulated world that breaks them, and checks what users were promised.
 ///
 /// Each seed decides everything: how many nodes and shards, N, R and W, what clients do, and which faults strike how
-/// hard (cuts, resets, crashes, power losses, lost, cloned, rotten and full disks, wrong clocks; the table is in
-/// src/sim/mod.rs). The rules are the program's own; network, disks, processes and clocks are models. A seed and a
+/// hard (cuts, resets, crashes, power losses, lost, cloned, rotten and full disks, wrong clocks; all kinds are in
+/// src/sim/options.rs). The rules are the program's own; network, disks, processes and clocks are models. A seed and a
 /// commit replay a run exactly, on any machine. A run that breaks a promise prints the seed, the commit, all that was
 /// drawn, what happened last and which promise was broken, and the exit code is 1.
 #[derive(Debug, Args)]
