@@ -136,6 +136,7 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         ),
         ("quorate_members_suspected", "Members that are suspected now.", numbers.gossip.suspected_now),
         ("quorate_members_unreachable", "Members that do not answer.", numbers.gossip.unreachable_now),
+        ("quorate_members_differing", "Members with another roster or layout.", numbers.gossip.differing_now),
         ("quorate_health_score", "How slow this node finds itself, 0 to 8.", u64::from(numbers.gossip.health_now)),
         ("quorate_in_flight", "Requests under way.", numbers.in_flight),
         ("quorate_damaged_families", "Column families with a damaged block; a restart rebuilds them.", numbers.damaged),

@@ -245,7 +245,10 @@ impl NodeShared {
                 name: member.name.clone(),
                 address: member.address,
                 connected,
-                error: error.filter(|_| !connected),
+                error: match connected {
+                    true => self.gossip().and_then(|gossip| gossip.difference(member.id)),
+                    false => error,
+                },
                 standing: self.gossip().and_then(|gossip| gossip.standing(member.id)).map_or("", name_of).to_owned(),
             }
         };

@@ -1,6 +1,6 @@
 //! Counters: what happened since the machine began, for operators and for tests.
 
-/// Counts since the machine began, and two that are how many there are now.
+/// Counts since the machine began, and five that are how many there are now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Datagrams sent.
@@ -51,6 +51,8 @@ pub struct Counters {
     pub unreachable_now: u64,
     /// Rumours being told now.
     pub rumours_now: u64,
+    /// Members that have another roster or layout than this node now.
+    pub differing_now: u64,
     /// The local health score now: 0 is well.
     pub health_now: u32,
 }
