@@ -2,7 +2,7 @@
 //!
 //! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are
 //! what a rescan of the disk would make them; partition clocks that cover the same dots; no hint that has not gone
-//! home; nobody who does not count toward R. And no clock covers a write that its replica neither holds nor knows
+//! home; nobody who does not count toward R; nothing deleted that could be reaped. And no clock covers a write that its replica neither holds nor knows
 //! replaced.
 //!
 //! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it
@@ -39,6 +39,22 @@ impl World {
             .or_else(|| self.doubted())
             .or_else(|| self.differing_tree())
             .or_else(|| self.differing_clock())
+            .or_else(|| self.unreaped())
+    }
+
+    /// What is deleted with all owners, and covered by their clocks without a gap, is reaped before long.
+    fn unreaped(&self) -> Option<String> {
+        let dead = |item: &&Item| {
+            let held = |owner: &u16| {
+                let record = self.nodes[usize::from(*owner)].disk.held(item.partition, item.key.as_bytes())?;
+                let held = open_copy(&item.address, record).ok()?;
+                let clock = shard_of(&self.nodes[usize::from(*owner)], item.partition)?.clock(item.partition)?;
+                Some(held.is_dead() && clock.covers_past(&held.context()))
+            };
+            item.owners.iter().all(|owner| held(owner) == Some(true))
+        };
+        let item = self.oracle.items.iter().find(dead)?;
+        Some(format!("{:?} in {} is deleted with all its owners and not reaped", item.address, item.partition))
     }
 
     /// Checker 3: once everything is mended, all owners become equal.
@@ -138,7 +154,7 @@ impl World {
                     // Until it is restored nobody knows.
                     Some(Err(_)) => return None,
                 };
-                let dot = item.all_dots().find(|dot| clock.covers(*dot) && !held.covers(*dot))?;
+                let dot = item.all_dots().find(|dot| clock.covers(*dot) && !held.covers(*dot) && !item.is_over(*dot))?;
                 Some(format!(
                     "the clock of n{} covers {dot} of {:?}, which its copy does not know",
                     owner + 1,

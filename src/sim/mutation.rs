@@ -1,11 +1,11 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. One cannot be had from outside, and has a hook in the rules (`Shard::keep_stand_in_actors`).
+//! program as it ships. Some cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
+//! `Shard::break_reaping`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
-//! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
-//! (nothing strips a vector).
+//! No mutation, and why: rules 10 and 11 (there is one layout, and nobody is removed).
 
 /// A rule that the world breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,11 +48,19 @@ pub enum Mutation {
     KeepStandInActor,
     /// Some leaves of the hash tree are not listed.
     SkipTreeLeaf,
+    /// Rule 8: a tombstone is reaped though one owner was not asked.
+    ReapTooEarly,
+    /// Rule 8: a tombstone is reaped though nobody was asked about hints.
+    ReapDespiteHints,
+    /// Rule 8: what the clock covers and the copy does not know is joined all the same.
+    TakeObsoleteBack,
+    /// Rule 13: an entry of a vector is stripped without asking anybody.
+    StripUnproven,
 }
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -72,5 +80,9 @@ impl Mutation {
         Self::CountHintsAsOwners,
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
+        Self::ReapTooEarly,
+        Self::ReapDespiteHints,
+        Self::TakeObsoleteBack,
+        Self::StripUnproven,
     ];
 }

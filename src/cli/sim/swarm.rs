@@ -91,7 +91,7 @@ impl fmt::Display for Sum {
         writeln!(
             f,
             "{} reads and {} writes answered ({} with a stand-in's copy), {} scans, {} refused, {} timed out; {} \
-             items, at most {} versions in one; {} frames",
+             items, at most {} versions in one, {} reaped, {} stripped; {} frames",
             sum.gets,
             sum.puts,
             sum.hinted,
@@ -100,6 +100,8 @@ impl fmt::Display for Sum {
             sum.timeouts,
             sum.items,
             sum.versions_max,
+            sum.reaped,
+            sum.stripped,
             sum.frames
         )?;
         for seed in self.failed.iter().take(NAMED_MAX) {

@@ -3,5 +3,7 @@
 mod cluster;
 mod exchanges;
 mod failures;
+mod reaping;
 mod rules;
 mod serving;
+mod stripping;
