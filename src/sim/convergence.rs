@@ -154,7 +154,8 @@ impl World {
                     // Until it is restored nobody knows.
                     Some(Err(_)) => return None,
                 };
-                let dot = item.all_dots().find(|dot| clock.covers(*dot) && !held.covers(*dot) && !item.is_over(*dot))?;
+                let dot =
+                    item.all_dots().find(|dot| clock.covers(*dot) && !held.covers(*dot) && !item.is_over(*dot))?;
                 Some(format!(
                     "the clock of n{} covers {dot} of {:?}, which its copy does not know",
                     owner + 1,

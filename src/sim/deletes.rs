@@ -19,12 +19,7 @@ const HINT_AGE_NS: u64 = 6_000_000_000;
 
 impl World {
     /// A node changed a record of an item, or of a hint for one.
-    pub(super) fn committed(
-        &mut self,
-        number: u16,
-        mutation: Mutation,
-        before: Option<Bytes>,
-    ) -> Result<(), Finding> {
+    pub(super) fn committed(&mut self, number: u16, mutation: Mutation, before: Option<Bytes>) -> Result<(), Finding> {
         let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
         let key = hint.map_or(mutation.key.clone(), |(_, _, item)| item.as_bytes().clone());
         let hint = mutation.key.first() == Some(&(KeyKind::Hint as u8));
@@ -35,24 +30,21 @@ impl World {
                 None => drop(self.hints.remove(&at)),
             }
         }
-        if let Some(record) = &mutation.value {
+        let stored = mutation.value.as_ref();
+        let at = self.oracle.place_of(&key).filter(|_| !hint);
+        // A damaged record that is replaced by what others have proves nothing.
+        let before = before.zip(at).and_then(|(record, at)| open_copy(&self.oracle.items[at].address, &record).ok());
+        // First, for it says which entries of a past are missing with good reason.
+        if let (Some(at), Some(before), Some(after)) = (at, &before, stored.and_then(|it| Siblings::decode(it).ok())) {
+            self.stripped(number, at, before, &after)?;
+        }
+        if let Some(record) = stored {
             self.oracle.committed((number, hint), mutation.partition, &key, record)?;
         }
-        if hint {
-            return Ok(());
-        }
-        let Some(at) = self.oracle.place_of(&key) else { return Ok(()) };
-        // A damaged record that is replaced by what others have proves nothing.
-        let Some(before) = before.and_then(|record| open_copy(&self.oracle.items[at].address, &record).ok()) else {
-            return self.stays_gone(number, at, mutation.value.as_ref());
-        };
-        match mutation.value.as_ref().map(|record| Siblings::decode(record).ok()) {
-            None => self.reaped(number, at, &before),
-            Some(Some(after)) => {
-                self.stripped(number, at, &before, &after)?;
-                self.stays_gone(number, at, mutation.value.as_ref())
-            }
-            Some(None) => Ok(()),
+        match (at, before, stored) {
+            (Some(at), Some(before), None) => self.reaped(number, at, &before),
+            (Some(at), _, Some(record)) => self.stays_gone(number, at, record),
+            _ => Ok(()),
         }
     }
 
@@ -136,8 +128,8 @@ impl World {
     }
 
     /// No owner stores a value again that is gone.
-    fn stays_gone(&self, number: u16, at: usize, record: Option<&Bytes>) -> Result<(), Finding> {
-        let Some(state) = record.and_then(|record| Siblings::decode(record).ok()) else { return Ok(()) };
+    fn stays_gone(&self, number: u16, at: usize, record: &Bytes) -> Result<(), Finding> {
+        let Ok(state) = Siblings::decode(record) else { return Ok(()) };
         let item = &self.oracle.items[at];
         let back = state.versions().iter().find(|held| !held.tombstone && item.gone.covers(held.dot));
         match back.filter(|_| self.nodes.get(usize::from(number)).is_some_and(|node| !node.damaged)) {

@@ -214,7 +214,11 @@ impl Disk {
         // Partition bits do not matter here: any share of the items that is the same on all nodes will do.
         let skipped = |key: &Bytes| broken == Some(Broken::SkipTreeLeaf) && leaf_of(key, 0).is_multiple_of(4);
         let mut rows = map.range(from..until).filter(|(key, _)| **key > range.after && !skipped(key));
-        let listed = |(key, record): (&Bytes, &Bytes)| Listed { key: key.clone(), hash: item_hash(key, record), reapable: is_reapable(record) };
+        let listed = |(key, record): (&Bytes, &Bytes)| Listed {
+            key: key.clone(),
+            hash: item_hash(key, record),
+            reapable: is_reapable(record),
+        };
         let items = rows.by_ref().take(range.limit).map(listed).collect();
         ItemPage { items, more: rows.next().is_some() }
     }

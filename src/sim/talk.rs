@@ -274,7 +274,9 @@ impl World {
         let (now, node) = (self.now / MS, operation.node + 1);
         let who = format!("operation {id} (session {}, at n{node}, answered at {now} ms)", operation.session);
         self.log(|| format!("{who} read item {item}: {} versions, past {:?}", reply.versions.len(), context.vector));
-        if let Err(finding) = self.oracle.read(item, &reply.versions, &context, (&operation.floor, &operation.gone), &who) {
+        if let Err(finding) =
+            self.oracle.read(item, &reply.versions, &context, (&operation.floor, &operation.gone), &who)
+        {
             self.finding.get_or_insert(finding);
         }
         if self.options.reads_are_monotonic()

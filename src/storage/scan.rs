@@ -132,7 +132,11 @@ pub(super) fn page_of_items(database: &Database, range: &ItemRange) -> Result<It
         }
         if key > range.after.as_ref() {
             bytes += record.len();
-            page.items.push(Listed { key: Bytes::copy_from_slice(key), hash: item_hash(key, record), reapable: is_reapable(record) });
+            page.items.push(Listed {
+                key: Bytes::copy_from_slice(key),
+                hash: item_hash(key, record),
+                reapable: is_reapable(record),
+            });
         }
         rows.next();
     }

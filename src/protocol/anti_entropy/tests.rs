@@ -27,7 +27,8 @@ fn hash(key: &Bytes, value: u64) -> u64 {
 fn tree(map: &Map) -> Tree {
     let mut tree = Tree::new();
     tree.begin_page([]).unwrap();
-    let page = map.iter().map(|(key, value)| Listed { key: key.clone(), hash: hash(key, *value), reapable: false }).collect();
+    let page =
+        map.iter().map(|(key, value)| Listed { key: key.clone(), hash: hash(key, *value), reapable: false }).collect();
     tree.finish_page(page, false, 0);
     tree
 }

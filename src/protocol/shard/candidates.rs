@@ -99,9 +99,9 @@ impl Candidates {
         self.items.len()
     }
 
-    /// Whether another owner refused something of a partition that was not looked at yet.
+    /// Whether another owner refused something of a partition that a few rounds have not settled yet.
     pub(super) fn has_refused(&self, partition: PartitionId) -> bool {
-        self.items.iter().any(|((of, _), candidate)| *of == partition && candidate.refused && candidate.failures == 0)
+        self.items.iter().any(|((of, _), candidate)| *of == partition && candidate.refused && candidate.failures < 3)
     }
 
     /// The next partition of which some did not fit, when there is room again.

@@ -118,14 +118,7 @@ impl Shard {
     }
 
     /// This node's copy of one of the items is at hand.
-    pub(super) fn confirm_item(
-        &mut self,
-        id: u64,
-        at: usize,
-        partition: PartitionId,
-        key: &ItemKey,
-        copy: LocalCopy,
-    ) {
+    pub(super) fn confirm_item(&mut self, id: u64, at: usize, partition: PartitionId, key: &ItemKey, copy: LocalCopy) {
         let doubts = self.doubts(partition);
         let clock = self.partitions.get(&partition).map(Partition::clock);
         if let (Some(confirming), Some(clock)) = (self.confirms.open.get_mut(&id), clock)
@@ -152,7 +145,9 @@ impl Shard {
         if confirming.waiting > 0 {
             return;
         }
-        let Some(Confirming { source, correlation, keys, answers, .. }) = self.confirms.open.remove(&id) else { return };
+        let Some(Confirming { source, correlation, keys, answers, .. }) = self.confirms.open.remove(&id) else {
+            return;
+        };
         let state = self.partitions.get(&partition).or_else(|| self.stand_ins.get(&partition));
         let reply = ConfirmReply {
             // Of hints for nodes that no layout knows nobody knows whose partitions they are.
@@ -216,7 +211,8 @@ impl Shard {
             End::Drop => {}
             End::Strip(entries) if covered => {
                 state.bury(entries);
-                let dots: Vec<_> = entries.iter().filter(|dot| held.item.vector().counter(dot.actor()) == dot.counter()).collect();
+                let dots: Vec<_> =
+                    entries.iter().filter(|dot| held.item.vector().counter(dot.actor()) == dot.counter()).collect();
                 let item = held.item.without_entries(&dots);
                 if item != held.item {
                     self.counters.stripped += dots.len() as u64;

@@ -17,8 +17,8 @@ use crate::protocol::replica::{ItemKey, ItemRange, PartitionClock, ReadId, Stora
 use crate::protocol::types::{Address, Instant, PartitionId};
 use crate::protocol::version::Retired;
 use crate::protocol::wire::{
-    CompareReply, CompareRequest, ConfirmReply, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, MergeReply, MergeRequest,
-    ReadReply, ReadRequest, ReadResult, decode_control,
+    CompareReply, CompareRequest, ConfirmReply, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind,
+    MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult, decode_control,
 };
 
 /// Between the two looks at a leaf: longer than a write is in flight.
@@ -539,7 +539,7 @@ impl Shard {
         }
         self.counters.exchanges_completed += 1;
         // What this node has and others call obsolete is looked at before anybody believes it again.
-        if self.doubts(pair.partition) && !self.reaping.queue.has_refused(pair.partition) {
+        if self.doubts(pair.partition) && !self.reaping.has_refused(pair.partition) {
             self.when_all_is_safe(pair);
         }
         if agrees {

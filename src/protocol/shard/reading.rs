@@ -3,7 +3,9 @@
 use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
-use super::operation::{Judged, OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
+use super::operation::{
+    Judged, OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer,
+};
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
@@ -91,7 +93,8 @@ impl Shard {
         let policy = self.view.policy(operation.address.table());
         let get = Get::new(operation.owners.n(), r, policy);
         let (me, role) = (operation.owners.me(), operation.owners.role());
-        operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, judged: Judged::NotYet });
+        operation.reading =
+            Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, judged: Judged::NotYet });
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);

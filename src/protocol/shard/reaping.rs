@@ -138,6 +138,13 @@ impl Reaping {
         self.round.as_ref().is_some_and(|round| round.number == number)
     }
 
+    /// Whether another owner refused something of a partition that was not looked at well enough yet.
+    pub(super) fn has_refused(&self, partition: PartitionId) -> bool {
+        let asked = self.round.as_ref().filter(|round| round.partition == partition);
+        asked.is_some_and(|round| round.items.values().any(|weighed| weighed.candidate.refused))
+            || self.queue.has_refused(partition)
+    }
+
     pub(super) fn is_broken(&self, how: BrokenReaping) -> bool {
         self.broken == Some(how)
     }
@@ -229,6 +236,7 @@ impl Shard {
             actors: BTreeSet::new(),
             deadline: now.instant.after(PATIENCE),
         };
+        let refused = items.iter().any(|(_, candidate)| candidate.refused);
         let mut places = Vec::with_capacity(items.len());
         for (key, candidate) in items {
             let Some((_, address)) = key.parts() else { continue };
@@ -245,8 +253,9 @@ impl Shard {
         round.reading = places.len() + 1;
         self.counters.reaping_rounds += 1;
         self.reaping.round = Some(round);
-        // Without all owners nothing can be confirmed: not a byte is read or sent for it.
-        if !self.other_owners(partition).iter().all(|peer| self.peers.is_up(PeerIndex::new(*peer))) {
+        // Without all members nothing is reaped, and without all owners nothing is dropped: not a byte is read or sent.
+        let asked = if refused { self.other_owners(partition) } else { self.others() };
+        if !asked.iter().all(|peer| self.peers.is_up(PeerIndex::new(*peer))) {
             return self.block_round(now, "unreachable");
         }
         for (key, address) in &places {
@@ -317,6 +326,18 @@ impl Shard {
             _ => {}
         }
         self.ask_round(now, owners, items, storage);
+    }
+
+    /// All members but this node.
+    fn others(&self) -> Vec<u16> {
+        let me = self.view.peer_of(self.view.me).map(PeerIndex::as_index);
+        let all = (0..).take(self.view.layout.nodes().len());
+        let others = all.filter(|peer| Some(usize::from(*peer)) != me);
+        match self.reaping.broken {
+            // It is not asked, so it need not be there.
+            Some(BrokenReaping::SkipOwner | BrokenReaping::StripUnproven) => Vec::new(),
+            _ => others.collect(),
+        }
     }
 
     fn other_owners(&self, partition: PartitionId) -> Vec<u16> {
@@ -391,11 +412,13 @@ impl Shard {
         let mut blocked = Vec::new();
         for (key, weighed) in std::mem::take(&mut round.items) {
             let all = |fits: &[Confirmed]| weighed.answers.values().all(|answer| fits.contains(answer));
+            let confirmed = match weighed.item.is_dead() {
+                true => all(&[Confirmed::Same, Confirmed::Obsolete]),
+                false => !weighed.candidate.refused && all(&[Confirmed::Same]),
+            };
             if !weighed.answers.is_empty() && all(&[Confirmed::Obsolete]) {
                 dropped.push((key, weighed.hash));
-            } else if !weighed.candidate.refused && !doubts && all(&[Confirmed::Same, Confirmed::Obsolete]) {
-                round.items.insert(key, weighed);
-            } else if weighed.item.is_dead() && !doubts && all(&[Confirmed::Same, Confirmed::Obsolete]) {
+            } else if confirmed && !doubts {
                 round.items.insert(key, weighed);
             } else {
                 blocked.push((key, weighed));
@@ -413,10 +436,8 @@ impl Shard {
             return;
         }
         (round.stage, round.deadline) = (Stage::Members, now.instant.after(PATIENCE));
-        let me = self.view.peer_of(self.view.me).map(PeerIndex::as_index);
         let owners = self.other_owners(partition);
-        let all = (0..).take(self.view.layout.nodes().len());
-        let members = all.filter(|peer| Some(usize::from(*peer)) != me && !owners.contains(peer)).collect();
+        let members = self.others().into_iter().filter(|peer| !owners.contains(peer)).collect();
         match self.reaping.broken {
             Some(BrokenReaping::IgnoreHints | BrokenReaping::StripUnproven) => self.stage_over(now, storage),
             _ => self.ask_round(now, members, Vec::new(), storage),

@@ -62,7 +62,8 @@ impl Shard {
         (partition, strictness): (PartitionId, Strictness),
         storage: &mut dyn Storage,
     ) -> Result<(), Failure> {
-        let text = "read quorum not met: this node may lack acknowledged writes, and no other owner answered; ask again";
+        let text =
+            "read quorum not met: this node may lack acknowledged writes, and no other owner answered; ask again";
         let deadline = Self::deadline_of(now, &frame.header);
         let candidates = self.candidates(now, partition);
         let correlation = frame.header.correlation;

@@ -13,7 +13,8 @@ use crate::protocol::types::limits::{HLC_AHEAD_MAX, ITEM_BYTES_MAX, VERSIONS_MAX
 use crate::protocol::types::{Hlc, PartitionId};
 use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, checksum};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Refused, Stored, StoredCopy, Want,
+    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Refused, Stored,
+    StoredCopy, Want,
 };
 
 impl Shard {

@@ -94,7 +94,9 @@ fn vector_bytes(vector: &VersionVector) -> usize {
 }
 
 fn put_vector(out: &mut impl BufMut, vector: &VersionVector) {
-    out.put_u16(u16::try_from(vector.len()).expect("a past has an entry for each of 4,096 entries and versions at most"));
+    out.put_u16(
+        u16::try_from(vector.len()).expect("a past has an entry for each of 4,096 entries and versions at most"),
+    );
     for dot in vector.iter() {
         out.put_u64(dot.actor().as_u64());
         out.put_u64(dot.counter());

@@ -230,8 +230,7 @@ impl MergeReply {
         let flags = reader.u8("flags")?;
         reader.finish()?;
         let has = |flag: u8| flags & flag != 0;
-        let refused =
-            Refused { any: has(FLAG_OBSOLETE), value: has(FLAG_VALUE_OBSOLETE), all: has(FLAG_ALL_OBSOLETE) };
+        let refused = Refused { any: has(FLAG_OBSOLETE), value: has(FLAG_VALUE_OBSOLETE), all: has(FLAG_ALL_OBSOLETE) };
         Ok(Self { fsynced: has(FLAG_FSYNCED), refused })
     }
 }

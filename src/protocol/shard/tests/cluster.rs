@@ -73,8 +73,13 @@ impl Disk {
                 && range.until.as_ref().is_none_or(|until| key < until)
         };
         let rows = self.items.iter().filter(|((partition, key), _)| *partition == range.partition && fits(key));
-        let mut items: Vec<Listed> =
-            rows.map(|((_, key), record)| Listed { key: key.clone(), hash: item_hash(key, record), reapable: is_reapable(record) }).collect();
+        let mut items: Vec<Listed> = rows
+            .map(|((_, key), record)| Listed {
+                key: key.clone(),
+                hash: item_hash(key, record),
+                reapable: is_reapable(record),
+            })
+            .collect();
         let more = items.len() > range.limit;
         items.truncate(range.limit);
         ItemPage { items, more }

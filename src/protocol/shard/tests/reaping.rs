@@ -10,9 +10,7 @@ use crate::protocol::merkle::item_hash;
 use crate::protocol::shard::Counters;
 use crate::protocol::types::{ActorId, Address, Durability, Hlc, Strictness, WriteId};
 use crate::protocol::version::{Dot, Siblings, Version, VersionVector, checksum};
-use crate::protocol::wire::{
-    Frame, Header, Kind, MergeRequest, PutReply, PutRequest, ReapRequest, Reaped, Want,
-};
+use crate::protocol::wire::{Frame, Header, Kind, MergeRequest, PutReply, PutRequest, ReapRequest, Reaped, Want};
 
 pub(super) fn delete_of(address: &Address, id: u128, token: &Bytes) -> PutRequest {
     let checksum = checksum(address, WriteId::new(id), true, &[]);
@@ -394,7 +392,8 @@ fn five() -> (Cluster, Address, Vec<usize>, Vec<usize>) {
     exchange(&mut cluster);
     let k = address("k");
     let partition = place(&cluster, &k).0;
-    let owners: Vec<usize> = cluster.view[0].layout.owner_indices(partition).iter().map(|at| usize::from(*at)).collect();
+    let owners: Vec<usize> =
+        cluster.view[0].layout.owner_indices(partition).iter().map(|at| usize::from(*at)).collect();
     let others = (0..5).filter(|at| !owners.contains(at)).collect();
     (cluster, k, owners, others)
 }
@@ -421,9 +420,8 @@ fn rule_8_a_hint_with_any_member_blocks_reaping() {
     cluster.put(owners[0], &old).put();
     assert_eq!(others.iter().map(|at| cluster.nodes[*at].disk.hints().len()).sum::<usize>(), 1);
     // What is fsynced on behalf of a hint is lost on its way; all else gets through.
-    cluster.lose = Box::new(|flight: &Flight| {
-        flight.frame.kind() == Some(Kind::Merge) && flight.frame.header.wants_fsync()
-    });
+    cluster.lose =
+        Box::new(|flight: &Flight| flight.frame.kind() == Some(Kind::Merge) && flight.frame.header.wants_fsync());
     cluster.boot(owners[2], false);
     exchange(&mut cluster);
     delete(&mut cluster, owners[0], &k, 2);
