@@ -91,7 +91,8 @@ impl fmt::Display for Sum {
         writeln!(
             f,
             "{} reads and {} writes answered ({} with a stand-in's copy), {} scans, {} refused, {} timed out; {} \
-             items, at most {} versions in one, {} reaped, {} stripped; {} frames",
+             items, at most {} versions in one, {} reaped, {} stripped; {} frames, {} datagrams of gossip, {} times a \
+             member was given up",
             sum.gets,
             sum.puts,
             sum.hinted,
@@ -102,7 +103,9 @@ impl fmt::Display for Sum {
             sum.versions_max,
             sum.reaped,
             sum.stripped,
-            sum.frames
+            sum.frames,
+            sum.datagrams,
+            sum.verdicts
         )?;
         for seed in self.failed.iter().take(NAMED_MAX) {
             writeln!(f, "failed: seed {seed}")?;
