@@ -42,21 +42,37 @@ impl World {
             .or_else(|| self.differing_tree())
             .or_else(|| self.differing_clock())
             .or_else(|| self.unreaped())
+            .or_else(|| self.reaping())
     }
 
     /// What is deleted with all owners, and covered by their clocks without a gap, is reaped before long.
     fn unreaped(&self) -> Option<String> {
         let dead = |item: &&Item| {
             let held = |owner: &u16| {
-                let record = self.nodes[usize::from(*owner)].disk.held(item.partition, item.key.as_bytes())?;
+                let node = &self.nodes[usize::from(*owner)];
+                let record = node.disk.held(item.partition, item.key.as_bytes())?;
                 let held = open_copy(&item.address, record).ok()?;
-                let clock = shard_of(&self.nodes[usize::from(*owner)], item.partition)?.clock(item.partition)?;
-                Some(held.is_dead() && clock.covers_past(&held.context()))
+                let clock = shard_of(node, item.partition)?.clock(item.partition)?;
+                // One that is the only owner, and lost something, counts never again.
+                Some(held.is_dead() && clock.covers_past(&held.context()) && !node.unverified)
             };
             item.owners.iter().all(|owner| held(owner) == Some(true))
         };
         let item = self.oracle.items.iter().find(dead)?;
         Some(format!("{:?} in {} is deleted with all its owners and not reaped", item.address, item.partition))
+    }
+
+    /// Nobody is still asking others what may be reaped.
+    fn reaping(&self) -> Option<String> {
+        let hopeless = self.hopeless_partitions();
+        self.nodes.iter().zip(1..).filter(|(node, _)| !node.unverified).find_map(|(node, number)| {
+            let busy = |partition: &PartitionId| {
+                let shard = shard_of(node, *partition);
+                !hopeless.contains(partition) && shard.is_some_and(|shard| shard.is_reaping(*partition))
+            };
+            let partition = node.view.layout.owned_by(node.view.me).find(busy)?;
+            Some(format!("n{number} still has something to reap or to strip in {partition}"))
+        })
     }
 
     /// Checker 3: once everything is mended, all owners become equal.

@@ -19,7 +19,7 @@ const HINT_AGE_NS: u64 = 6_000_000_000;
 
 impl World {
     /// A node changed a record of an item, or of a hint for one.
-    pub(super) fn committed(&mut self, number: u16, mutation: Mutation, before: Option<Bytes>) -> Result<(), Finding> {
+    pub(super) fn committed(&mut self, number: u16, mutation: &Mutation, before: Option<Bytes>) -> Result<(), Finding> {
         let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
         let key = hint.map_or(mutation.key.clone(), |(_, _, item)| item.as_bytes().clone());
         let hint = mutation.key.first() == Some(&(KeyKind::Hint as u8));

@@ -376,7 +376,7 @@ impl World {
         disk.commit(batch)?;
         for mutation in shown {
             let before = before.insert(mutation.key.clone(), mutation.value.clone()).flatten();
-            if let Err(finding) = self.committed(named, mutation, before) {
+            if let Err(finding) = self.committed(named, &mutation, before) {
                 self.finding.get_or_insert(finding);
             }
         }

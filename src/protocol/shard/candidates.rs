@@ -24,6 +24,8 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
     /// Another owner said that all of it is obsolete.
     pub(super) refused: bool,
+    /// The clock has a gap below what the item knows: nobody is asked about it.
+    pub(super) gap: bool,
 }
 
 /// All of them.
@@ -41,14 +43,14 @@ impl Candidates {
         let failures = self.items.get(&(partition, key.clone())).map_or(0, |candidate| candidate.failures.min(2));
         let refused = self.items.get(&(partition, key.clone())).is_some_and(|candidate| candidate.refused);
         let due = now.after(SETTLING + BY_RANK * rank);
-        self.put(partition, key.clone(), Candidate { due, failures, refused });
+        self.put(partition, key.clone(), Candidate { due, failures, refused, gap: false });
     }
 
     /// Another owner refused all of an item as obsolete.
     pub(super) fn note_refused(&mut self, now: Instant, partition: PartitionId, key: &ItemKey) {
         let known = self.items.get(&(partition, key.clone())).filter(|candidate| candidate.refused);
         if known.is_none() {
-            self.put(partition, key.clone(), Candidate { due: now, failures: 0, refused: true });
+            self.put(partition, key.clone(), Candidate { due: now, failures: 0, refused: true, gap: false });
         }
     }
 
@@ -97,6 +99,11 @@ impl Candidates {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// Whether something of a partition waits that others will be asked about.
+    pub(super) fn will_ask(&self, partition: PartitionId) -> bool {
+        self.items.iter().any(|((of, _), candidate)| *of == partition && !candidate.gap)
     }
 
     /// Whether another owner refused something of a partition that a few rounds have not settled yet.

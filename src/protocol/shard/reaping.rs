@@ -41,7 +41,7 @@ use bytes::Bytes;
 use super::candidates::{Candidate, Candidates};
 use super::confirming::End;
 use super::exchanging::{Asked, PAGE_ITEMS, Wanted};
-use super::items::{LocalCopy, Task};
+use super::items::{LocalCopy, Task, too_many};
 use super::{Now, PeerIndex, Shard};
 use crate::protocol::anti_entropy::Pair;
 use crate::protocol::merkle::item_hash;
@@ -163,6 +163,13 @@ impl Shard {
         self.reaping.queue.len() + self.reaping.round.as_ref().map_or(0, |round| round.items.len())
     }
 
+    /// Whether something of a partition is being reaped, or waits for others to agree.
+    #[must_use]
+    pub fn is_reaping(&self, partition: PartitionId) -> bool {
+        let round = self.reaping.round.as_ref().is_some_and(|round| round.partition == partition);
+        round || self.reaping.queue.will_ask(partition)
+    }
+
     /// An item was stored that may be reaped or stripped before long.
     pub(super) fn note_reapable(&mut self, now: Now, partition: PartitionId, key: &ItemKey) {
         let me = self.view.peer_of(self.view.me).map(PeerIndex::as_index);
@@ -261,7 +268,9 @@ impl Shard {
         for (key, address) in &places {
             let task = Task::Weigh { round: number };
             if self.with_item(now, (partition, key, address), task, storage).is_err() {
-                self.item_weighed(now, number);
+                // So many wait for it that it is being written.
+                self.weigh(now, number, key, Err(too_many()));
+                self.note_reapable(now, partition, key);
             }
         }
         self.item_weighed(now, number);
@@ -280,11 +289,13 @@ impl Shard {
             let whole = clock.covers_past(&item.context());
             weighed.hash = item_hash(key.as_bytes(), &held.record);
             (weighed.item, weighed.record) = (item, held.record);
+            weighed.candidate.gap = false;
             if wanted && (whole || weighed.candidate.refused || self.reaping.broken.is_some()) {
                 round.items.insert(key.clone(), weighed);
             } else if wanted {
                 *self.counters.reaping_blocked.entry("gap").or_default() += 1;
-                self.reaping.queue.again(now.instant, partition, key.clone(), weighed.candidate);
+                let candidate = Candidate { gap: true, ..weighed.candidate };
+                self.reaping.queue.again(now.instant, partition, key.clone(), candidate);
             }
         }
         self.item_weighed(now, number);
@@ -331,7 +342,7 @@ impl Shard {
     /// All members but this node.
     fn others(&self) -> Vec<u16> {
         let me = self.view.peer_of(self.view.me).map(PeerIndex::as_index);
-        let all = (0..).take(self.view.layout.nodes().len());
+        let all = (0_u16..).take(self.view.layout.nodes().len());
         let others = all.filter(|peer| Some(usize::from(*peer)) != me);
         match self.reaping.broken {
             // It is not asked, so it need not be there.
@@ -428,7 +439,7 @@ impl Shard {
             self.end_here(now, (partition, &key), hash, End::Drop, storage);
         }
         for (key, weighed) in blocked {
-            self.settle_blocked(now, partition, key, weighed);
+            self.settle_blocked(now, partition, key, &weighed);
         }
         let Some(round) = &mut self.reaping.round else { return };
         if round.items.is_empty() {
@@ -445,7 +456,7 @@ impl Shard {
     }
 
     /// The owners do not agree about an item.
-    fn settle_blocked(&mut self, now: Now, partition: PartitionId, key: ItemKey, weighed: Weighed) {
+    fn settle_blocked(&mut self, now: Now, partition: PartitionId, key: ItemKey, weighed: &Weighed) {
         let of = |which: &[Confirmed]| {
             let with = weighed.answers.iter().filter(|(_, answer)| which.contains(answer));
             with.map(|(peer, _)| *peer).collect::<Vec<u16>>()

@@ -41,6 +41,17 @@ pub(super) fn caught(cluster: &Cluster, kind: Kind, to: usize) -> Flight {
     cluster.flights.iter().find(fits).expect("such a frame is on its way").clone()
 }
 
+/// The owners of an item, in the order in which they begin to reap it.
+fn ranks(cluster: &Cluster, address: &Address) -> Vec<usize> {
+    let partition = place(cluster, address).0;
+    cluster.view[0].layout.owner_indices(partition).iter().map(|at| usize::from(*at)).collect()
+}
+
+/// Long enough for whatever was backing off.
+fn exchange_for_long(cluster: &mut Cluster) {
+    (0..3).for_each(|_| exchange(cluster));
+}
+
 /// Lets time pass until a frame of a kind is on its way to a node.
 fn until(cluster: &mut Cluster, kind: Kind, to: usize) -> Flight {
     for _ in 0..2_000 {
@@ -88,10 +99,11 @@ fn rule_8_a_late_frame_does_not_bring_a_reaped_item_back() {
     delete(&mut cluster, 0, &k, 2);
     exchange(&mut cluster);
     assert!(!is_stored(&cluster, 2, &k));
+    let refused = counters(&cluster, 2).refused_as_obsolete;
     cluster.deliver(late.clone());
     cluster.settle();
     assert!(!is_stored(&cluster, 2, &k));
-    assert_eq!(counters(&cluster, 2).refused_as_obsolete, 1);
+    assert_eq!(counters(&cluster, 2).refused_as_obsolete, refused + 1);
     assert!(cluster.get(2, &k, 3).got().versions.is_empty());
     put(&mut cluster, 1, &k, 3, "new");
     cluster.deliver(late);
@@ -136,7 +148,7 @@ fn rule_8_no_time_is_long_enough_to_reap_without_an_owner_that_is_away() {
     assert!(is_stored(&cluster, 0, &k) && is_stored(&cluster, 1, &k), "n3 has not confirmed it");
     assert!(blocked(&cluster, 0, "unreachable") > 0);
     cluster.boot(2, false);
-    exchange(&mut cluster);
+    exchange_for_long(&mut cluster);
     assert!((0..3).all(|at| !is_stored(&cluster, at, &k)));
     assert!(cluster.get(2, &k, 2).got().versions.is_empty());
     assert_equal(&cluster, &[k]);
@@ -187,19 +199,22 @@ fn rule_8_a_write_between_confirmation_and_reaping_stays() {
     for with_context in [true, false] {
         let mut cluster = three(Durability::Os);
         let k = address("k");
+        let ranks = ranks(&cluster, &k);
+        let (first, last) = (ranks[0], ranks[2]);
         put(&mut cluster, 0, &k, 1, "v");
         let token = delete(&mut cluster, 0, &k, 2).token;
-        until(&mut cluster, Kind::Reap, 2);
+        until(&mut cluster, Kind::Reap, last);
+        assert!(!is_stored(&cluster, first, &k), "the one that began has ended it");
         let held: Vec<Flight> = cluster.flights.drain(..).collect();
         let token = if with_context { token } else { Bytes::new() };
-        no_merge_to(&mut cluster, 0);
-        cluster.put(2, &put_of(&k, 3, "new", &token)).put();
+        no_merge_to(&mut cluster, first);
+        cluster.put(last, &put_of(&k, 3, "new", &token)).put();
         lose_nothing(&mut cluster);
         held.into_iter().for_each(|flight| cluster.deliver(flight));
         cluster.settle();
-        assert_eq!(values(&cluster.get(1, &k, 3).got()), ["new"], "with context: {with_context}");
+        assert_eq!(values(&cluster.get(ranks[1], &k, 3).got()), ["new"], "with context: {with_context}");
         exchange(&mut cluster);
-        assert_eq!(values(&cluster.get(0, &k, 1).got()), ["new"], "with context: {with_context}");
+        assert_eq!(values(&cluster.get(first, &k, 1).got()), ["new"], "with context: {with_context}");
         assert_equal(&cluster, &[k]);
     }
 }
@@ -216,7 +231,7 @@ fn rule_8_a_round_that_nobody_answered_is_begun_again() {
     assert!((0..3).all(|at| is_stored(&cluster, at, &k)));
     assert!((0..3).any(|at| blocked(&cluster, at, "silent") > 0));
     lose_nothing(&mut cluster);
-    exchange(&mut cluster);
+    exchange_for_long(&mut cluster);
     assert!((0..3).all(|at| !is_stored(&cluster, at, &k)));
 }
 
@@ -226,12 +241,15 @@ fn rule_8_an_owner_with_an_older_copy_is_brought_up_to_date_first() {
     let mut cluster = three(Durability::Os);
     let k = address("k");
     put(&mut cluster, 0, &k, 1, "v");
-    no_merge_to(&mut cluster, 2);
+    cluster.lose = Box::new(|flight: &Flight| match flight.frame.kind() {
+        Some(Kind::Merge) => flight.to == 2,
+        kind => kind == Some(Kind::Compare),
+    });
     delete(&mut cluster, 0, &k, 2);
     until(&mut cluster, Kind::ConfirmReply, 0);
     assert_eq!(cluster.copy(2, &k).versions().iter().filter(|held| !held.tombstone).count(), 1);
     lose_nothing(&mut cluster);
-    exchange(&mut cluster);
+    exchange_for_long(&mut cluster);
     assert!((0..3).all(|at| !is_stored(&cluster, at, &k)));
     assert_equal(&cluster, &[k]);
 }
@@ -240,12 +258,13 @@ fn rule_8_an_owner_with_an_older_copy_is_brought_up_to_date_first() {
 fn rule_8_an_owner_that_missed_the_reaping_ends_its_tombstone_later() {
     let mut cluster = three(Durability::Os);
     let k = address("k");
+    let last = ranks(&cluster, &k)[2];
     put(&mut cluster, 0, &k, 1, "v");
     delete(&mut cluster, 0, &k, 2);
-    cluster.lose = Box::new(|flight: &Flight| flight.to == 2 && flight.frame.kind() == Some(Kind::Reap));
+    cluster.lose = Box::new(move |flight: &Flight| flight.to == last && flight.frame.kind() == Some(Kind::Reap));
     exchange(&mut cluster);
     assert!((0..3).all(|at| !is_stored(&cluster, at, &k)));
-    assert_eq!((counters(&cluster, 2).reaped, counters(&cluster, 2).dropped_obsolete), (0, 1));
+    assert_eq!((counters(&cluster, last).reaped, counters(&cluster, last).dropped_obsolete), (0, 1));
     assert_equal(&cluster, &[k]);
 }
 
@@ -277,7 +296,7 @@ fn rule_8_a_replica_that_lost_a_record_silently_does_not_make_others_drop_it() {
     exchange(&mut cluster);
     assert_eq!(counters(&cluster, 2).rot_found, 1);
     assert!(counters(&cluster, 2).refused_as_obsolete > 0, "it believed its clock");
-    assert_eq!(counters(&cluster, 2).taken_back, 1);
+    assert!(counters(&cluster, 2).taken_back > 0);
     assert_eq!(cluster.copy(2, &k), cluster.copy(0, &k));
     assert!((0..3).all(|at| counters(&cluster, at).dropped_obsolete + counters(&cluster, at).reaped == 0));
     assert_equal(&cluster, &[k]);
@@ -287,11 +306,11 @@ fn rule_8_a_replica_that_lost_a_record_silently_does_not_make_others_drop_it() {
 #[test]
 fn rule_8_a_replica_that_forgot_its_clock_claims_nothing() {
     let mut cluster = three(Durability::Os);
-    let (k, other) = (address("k"), address("k"));
+    let k = address("k");
     put(&mut cluster, 0, &k, 1, "v");
     exchange(&mut cluster);
-    rot(&mut cluster, 1, &other);
-    cluster.get(1, &other, 2).got();
+    rot(&mut cluster, 1, &k);
+    cluster.get(1, &k, 2).got();
     cluster.settle();
     assert_eq!(counters(&cluster, 1).restored, 1);
     assert_eq!(cluster.copy(1, &k), cluster.copy(0, &k), "the others' copies are taken, though the clock knew them");
@@ -391,9 +410,7 @@ fn five() -> (Cluster, Address, Vec<usize>, Vec<usize>) {
     let mut cluster = Cluster::new(5, 3, Durability::Os);
     exchange(&mut cluster);
     let k = address("k");
-    let partition = place(&cluster, &k).0;
-    let owners: Vec<usize> =
-        cluster.view[0].layout.owner_indices(partition).iter().map(|at| usize::from(*at)).collect();
+    let owners = ranks(&cluster, &k);
     let others = (0..5).filter(|at| !owners.contains(at)).collect();
     (cluster, k, owners, others)
 }
@@ -408,7 +425,7 @@ fn rule_8_an_unreachable_member_blocks_reaping() {
     assert!(owners.iter().all(|at| is_stored(&cluster, *at, &k)), "it may keep a hint with the old value");
     assert!(owners.iter().any(|at| blocked(&cluster, *at, "unreachable") > 0));
     cluster.boot(others[0], false);
-    exchange(&mut cluster);
+    exchange_for_long(&mut cluster);
     assert!(owners.iter().all(|at| !is_stored(&cluster, *at, &k)));
 }
 
@@ -429,7 +446,7 @@ fn rule_8_a_hint_with_any_member_blocks_reaping() {
     assert!(owners.iter().all(|at| is_stored(&cluster, *at, &k)));
     assert!(owners.iter().any(|at| blocked(&cluster, *at, "hints") > 0));
     lose_nothing(&mut cluster);
-    exchange(&mut cluster);
+    exchange_for_long(&mut cluster);
     assert!(owners.iter().all(|at| !is_stored(&cluster, *at, &k)));
     assert!(cluster.nodes.iter().all(|node| node.disk.hints().is_empty()));
 }
@@ -448,7 +465,7 @@ fn rule_8_an_owner_that_does_not_count_blocks_reaping() {
     assert!(owners.iter().all(|at| is_stored(&cluster, *at, &k)));
     assert!(owners.iter().any(|at| blocked(&cluster, *at, "unsure") > 0));
     lose_nothing(&mut cluster);
-    exchange(&mut cluster);
+    exchange_for_long(&mut cluster);
     assert!(owners.iter().all(|at| !is_stored(&cluster, *at, &k)));
 }
 
