@@ -62,6 +62,29 @@ pub fn render(numbers: &NodeNumbers) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+/// What reaping did, refused, and waits for.
+fn lay_out_reaping(page: &Registry, numbers: &NodeNumbers) -> prometheus::Result<()> {
+    let sum = |of: fn(&Counters) -> u64| numbers.shards.iter().map(of).sum::<u64>();
+    let blocked = counters(page, "quorate_reaping_blocked_total", "Items whose reaping had to wait.", "why")?;
+    for (why, count) in numbers.shards.iter().flat_map(|shard| &shard.reaping_blocked) {
+        blocked.with_label_values(&[why]).inc_by(*count);
+    }
+    for (name, help, value) in [
+        ("quorate_reaping_rounds_total", "Rounds of reaping begun here.", sum(|c| c.reaping_rounds)),
+        ("quorate_reaped_total", "Tombstones removed after all owners confirmed them.", sum(|c| c.reaped)),
+        ("quorate_stripped_total", "Vector entries stripped after all owners confirmed.", sum(|c| c.stripped)),
+        ("quorate_dropped_obsolete_total", "Items all other owners had reaped.", sum(|c| c.dropped_obsolete)),
+        ("quorate_refused_obsolete_total", "Versions refused as deleted long ago.", sum(|c| c.refused_as_obsolete)),
+        ("quorate_contested_total", "Items sent back to an owner that had lost them.", sum(|c| c.contested)),
+        ("quorate_taken_back_total", "Items taken back from other owners.", sum(|c| c.taken_back)),
+    ] {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        page.register(Box::new(counter))?;
+    }
+    Ok(())
+}
+
 fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     let page = Registry::new();
     let sum = |of: fn(&Counters) -> u64| numbers.shards.iter().map(of).sum::<u64>();
@@ -75,6 +98,7 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
     for (code, count) in numbers.shards.iter().flat_map(|shard| &shard.failures) {
         failures.with_label_values(&[code]).inc_by(*count);
     }
+    lay_out_reaping(&page, numbers)?;
     for (name, help, value) in [
         ("quorate_write_backs_total", "Reads whose answers differed and were stored first.", sum(|c| c.write_backs)),
         ("quorate_hedges_total", "Reads that asked one more replica because one was slow.", sum(|c| c.hedges)),

@@ -66,6 +66,8 @@ pub(super) struct Operation {
     pub(super) strictness: Strictness,
     /// What a read that begins when this began must know.
     pub(super) floor: VersionVector,
+    /// What was deleted and reaped by then.
+    pub(super) gone: VersionVector,
 }
 
 /// All sessions.

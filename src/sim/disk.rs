@@ -20,7 +20,7 @@ use crate::protocol::replica::{
     ReadId, ScanPage, ScanRange, Storage, hint_prefix,
 };
 use crate::protocol::types::{BootGeneration, PartitionId};
-use crate::protocol::version::{Siblings, Version, checksum};
+use crate::protocol::version::{Siblings, Version, checksum, is_reapable};
 
 /// What the partitions of a disk hold.
 type Partitions = BTreeMap<PartitionId, BTreeMap<Bytes, Bytes>>;
@@ -233,7 +233,11 @@ impl Disk {
         // Partition bits do not matter here: any share of the items that is the same on all nodes will do.
         let skipped = |key: &Bytes| broken == Some(Broken::SkipTreeLeaf) && leaf_of(key, 0).is_multiple_of(4);
         let mut rows = map.range(from..until).filter(|(key, _)| **key > range.after && !skipped(key));
-        let listed = |(key, record): (&Bytes, &Bytes)| Listed { key: key.clone(), hash: item_hash(key, record) };
+        let listed = |(key, record): (&Bytes, &Bytes)| Listed {
+            key: key.clone(),
+            hash: item_hash(key, record),
+            reapable: is_reapable(record),
+        };
         let items = rows.by_ref().take(range.limit).map(listed).collect();
         ItemPage { items, more: rows.next().is_some() }
     }

@@ -12,7 +12,9 @@ use crate::protocol::shard::PeerIndex;
 use crate::protocol::types::limits::FRAME_BYTES_MAX;
 use crate::protocol::types::{ActorId, Durability, PartitionId};
 use crate::protocol::version::{Dot, Siblings, VersionVector};
-use crate::protocol::wire::{Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, PutRequest, decode_any};
+use crate::protocol::wire::{
+    Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, PutRequest, Refused, decode_any,
+};
 
 const MS: u64 = 1_000_000;
 
@@ -279,7 +281,8 @@ impl World {
     /// Confirms what never arrives.
     fn confirm(&mut self, flight: &Flight, frame: &Frame, kind: Kind) {
         let header = Header { kind: kind.as_u8(), ..frame.header };
-        let reply = MergeReply { fsynced: self.options.durability == Durability::Sync };
+        let fsynced = self.options.durability == Durability::Sync;
+        let reply = MergeReply { fsynced, refused: Refused::default() };
         let bytes = Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out));
         self.heap.push(
             self.now + MS,

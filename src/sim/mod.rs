@@ -23,6 +23,7 @@
 pub mod capabilities;
 mod convergence;
 mod crowd;
+mod deletes;
 pub mod detector;
 mod disk;
 mod draw;

@@ -1,12 +1,11 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. Two cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
-//! `Layout::with_two_copies_on_one_node`).
+//! program as it ships. Three cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
+//! `Shard::break_reaping`, `Layout::with_two_copies_on_one_node`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
-//! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
-//! (nothing strips a vector).
+//! No mutation, and why: rules 10 and 11 (there is one layout, and nobody is removed).
 
 /// A rule that the world breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +55,14 @@ pub enum Mutation {
     KeepStandInActor,
     /// Some leaves of the hash tree are not listed.
     SkipTreeLeaf,
+    /// Rule 8: a tombstone is reaped though one owner was not asked.
+    ReapTooEarly,
+    /// Rule 8: a tombstone is reaped though nobody was asked about hints.
+    ReapDespiteHints,
+    /// Rule 8: what the clock covers and the copy does not know is joined all the same.
+    TakeObsoleteBack,
+    /// Rule 13: an entry of a vector is stripped without asking anybody.
+    StripUnproven,
     /// A member that was found unreachable is never spoken to again.
     ForgetUnreachable,
     /// A node says everything to others ten times over.
@@ -66,7 +73,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -89,6 +96,10 @@ impl Mutation {
         Self::CountHintsAsOwners,
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
+        Self::ReapTooEarly,
+        Self::ReapDespiteHints,
+        Self::TakeObsoleteBack,
+        Self::StripUnproven,
         Self::ForgetUnreachable,
         Self::RepeatGossip,
         Self::KeepReturnsFromShards,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Event;
 use super::disk::{Ask, Desk, Disk};
 use super::draw::Draw;
@@ -11,8 +13,8 @@ use super::finding::{Checker, Finding};
 use super::gossip::Gossip;
 use super::mutation::Mutation;
 use super::world::World;
-use crate::protocol::replica::{Batch, HintPage, ItemKey, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
-use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
+use crate::protocol::replica::{Batch, HintPage, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
+use crate::protocol::shard::{BrokenReaping, Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
 use crate::protocol::types::limits::{BUDGET_MS_MAX, FRAME_BYTES_MAX};
 use crate::protocol::types::{Durability, Instant, WallTime};
 use crate::protocol::wire::{Frame, FrameDecoder, Kind};
@@ -168,6 +170,16 @@ impl World {
                 Ok(mut made) => {
                     if self.options.mutation == Some(Mutation::KeepStandInActor) {
                         made.keep_stand_in_actors();
+                    }
+                    let broken = match self.options.mutation {
+                        Some(Mutation::ReapTooEarly) => Some(BrokenReaping::SkipOwner),
+                        Some(Mutation::ReapDespiteHints) => Some(BrokenReaping::IgnoreHints),
+                        Some(Mutation::TakeObsoleteBack) => Some(BrokenReaping::TakeBack),
+                        Some(Mutation::StripUnproven) => Some(BrokenReaping::StripUnproven),
+                        _ => None,
+                    };
+                    if let Some(how) = broken {
+                        made.break_reaping(how);
                     }
                     seat.shard = Some(made);
                 }
@@ -356,13 +368,15 @@ impl World {
         let kinds = [KeyKind::Item as u8, KeyKind::Hint as u8];
         let item = |at: &&crate::protocol::replica::Mutation| at.key.first().is_some_and(|kind| kinds.contains(kind));
         let shown: Vec<_> = batch.mutations.iter().filter(item).cloned().collect();
+        let mut before: BTreeMap<Bytes, Option<Bytes>> = BTreeMap::new();
+        for mutation in &shown {
+            let held = disk.held(mutation.partition, &mutation.key).cloned();
+            before.entry(mutation.key.clone()).or_insert(held);
+        }
         disk.commit(batch)?;
         for mutation in shown {
-            let Some(record) = &mutation.value else { continue };
-            let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
-            let key = hint.map_or(mutation.key.clone(), |(_, _, item)| item.as_bytes().clone());
-            let hint = mutation.key.first() == Some(&(KeyKind::Hint as u8));
-            if let Err(finding) = self.oracle.committed((named, hint), mutation.partition, &key, record) {
+            let before = before.insert(mutation.key.clone(), mutation.value.clone()).flatten();
+            if let Err(finding) = self.committed(named, &mutation, before) {
                 self.finding.get_or_insert(finding);
             }
         }

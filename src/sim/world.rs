@@ -7,9 +7,10 @@
 //!   check   every item is read through several nodes; then the stores themselves are looked into
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Event;
@@ -92,6 +93,10 @@ pub struct Tally {
     pub twins_let_in: u64,
     /// Connections of theirs that a peer refused.
     pub twins_refused: u64,
+    /// Items reaped.
+    pub reaped: u64,
+    /// Vectors stripped.
+    pub stripped: u64,
     /// Most versions that one item had.
     pub versions_max: u64,
 }
@@ -116,6 +121,8 @@ impl Tally {
         self.twins += run.twins;
         self.twins_let_in += run.twins_let_in;
         self.twins_refused += run.twins_refused;
+        self.reaped += run.reaped;
+        self.stripped += run.stripped;
         self.versions_max = self.versions_max.max(run.versions_max);
     }
 }
@@ -144,6 +151,8 @@ pub(super) struct World {
     /// The node of which two processes run, and how many lives their second ones had.
     pub(super) twin_of: Option<u16>,
     pub(super) twin_lives: u32,
+    /// Since when each hint has been as it is, by the node that keeps it and its key.
+    pub(super) hints: BTreeMap<(u16, Bytes), u64>,
     /// The counts when everybody had become equal.
     pub(super) settled: Tally,
     healing_until: u64,
@@ -186,6 +195,7 @@ impl World {
             gossip: Draw::new(seed, "gossip"),
             twin_of: None,
             twin_lives: 0,
+            hints: BTreeMap::new(),
             settled: Tally::default(),
             healing_until: 0,
             options,
@@ -452,7 +462,7 @@ impl World {
                 let node = &self.nodes[usize::from(*number)];
                 let record = node.disk.held(item.partition, item.key.as_bytes());
                 let knows = record.and_then(|record| open_copy(&item.address, record).ok());
-                if node.damaged || knows.is_some_and(|held| held.context().covers(*dot)) {
+                if node.damaged || item.is_over(*dot) || knows.is_some_and(|held| held.context().covers(*dot)) {
                     continue;
                 }
                 let text = format!(

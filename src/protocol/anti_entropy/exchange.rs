@@ -51,6 +51,8 @@ pub enum Outcome {
         moved: u64,
         /// So many could not be read on one side: they have to be restored before the two agree.
         unreadable: u64,
+        /// So many are obsolete on one side and not yet reaped on the other.
+        obsolete: u64,
     },
     /// Something could not be read, sent or confirmed.
     Failed,
@@ -63,6 +65,8 @@ pub enum Moved {
     Equal,
     /// One side's copy is damaged.
     Unreadable,
+    /// One side knows that it is obsolete, the other has yet to reap it (rule 8).
+    Obsolete,
     /// It was not sent, or not confirmed.
     Failed,
 }
@@ -102,6 +106,7 @@ pub struct Exchange {
     moving: usize,
     moved: u64,
     unreadable: u64,
+    obsolete: u64,
     steps: VecDeque<Step>,
 }
 
@@ -126,6 +131,7 @@ impl Exchange {
             moving: 0,
             moved: 0,
             unreadable: 0,
+            obsolete: 0,
             steps: VecDeque::from([Step::Compare(Vec::new())]),
         }
     }
@@ -145,7 +151,7 @@ impl Exchange {
                 let differs = |(at, (ours, theirs)): (u8, (&u64, &u64))| (ours != theirs).then_some(at);
                 self.inner = (0..).zip(ours.inner().iter().zip(theirs)).filter_map(differs).collect();
                 if self.inner.is_empty() {
-                    return self.end(Outcome::Completed { moved: 0, unreadable: 0 });
+                    return self.end(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 });
                 }
                 self.stage = Stage::Leaves;
                 self.steps.push_back(Step::Compare(self.inner.clone()));
@@ -153,7 +159,7 @@ impl Exchange {
             Stage::Leaves if theirs.len() == self.inner.len() * FANOUT => {
                 self.suspects = self.differing(ours, theirs);
                 if self.suspects.is_empty() {
-                    return self.end(Outcome::Completed { moved: 0, unreadable: 0 });
+                    return self.end(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 });
                 }
                 self.stage = Stage::Pause;
                 self.steps.push_back(Step::Pause);
@@ -208,6 +214,7 @@ impl Exchange {
             Moved::Failed => return self.end(Outcome::Failed),
             Moved::Equal => self.moved += 1,
             Moved::Unreadable => self.unreadable += 1,
+            Moved::Obsolete => self.obsolete += 1,
         }
         self.moving = self.moving.saturating_sub(1);
         self.compare_items();
@@ -298,7 +305,8 @@ impl Exchange {
             self.steps.push_back(Step::Move(difference));
         }
         if self.leaves.is_empty() && self.moving == 0 && self.pending.is_empty() {
-            self.end(Outcome::Completed { moved: self.moved, unreadable: self.unreadable });
+            let Self { moved, unreadable, obsolete, .. } = *self;
+            self.end(Outcome::Completed { moved, unreadable, obsolete });
         }
     }
 

@@ -27,7 +27,8 @@ fn hash(key: &Bytes, value: u64) -> u64 {
 fn tree(map: &Map) -> Tree {
     let mut tree = Tree::new();
     tree.begin_page([]).unwrap();
-    let page = map.iter().map(|(key, value)| Listed { key: key.clone(), hash: hash(key, *value) }).collect();
+    let page =
+        map.iter().map(|(key, value)| Listed { key: key.clone(), hash: hash(key, *value), reapable: false }).collect();
     tree.finish_page(page, false, 0);
     tree
 }
@@ -88,7 +89,7 @@ proptest! {
         let all: BTreeSet<&Bytes> = ours.keys().chain(theirs.keys()).collect();
         let expected: Vec<Bytes> = all.into_iter().filter(|key| ours.get(*key) != theirs.get(*key)).cloned().collect();
         moved.sort();
-        prop_assert_eq!(outcome, Outcome::Completed { moved: expected.len() as u64, unreadable: 0 });
+        prop_assert_eq!(outcome, Outcome::Completed { moved: expected.len() as u64, unreadable: 0, obsolete: 0 });
         prop_assert_eq!(moved, expected);
         prop_assert_eq!(a, b);
     }
@@ -107,7 +108,7 @@ fn write_in_flight_is_no_difference() {
     assert_eq!(exchange.next_step(), Some(Step::Compare(inner.clone())));
     // It arrived meanwhile.
     exchange.handle_sums(&tree(&ours), tree(&ours).leaves(usize::from(inner[0])));
-    assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Completed { moved: 0, unreadable: 0 })));
+    assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 })));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Whether a read has heard enough, and what it saw.
 
 use super::{Enough, Slot};
-use crate::protocol::version::{ConflictPolicy, Siblings};
+use crate::protocol::version::{ConflictPolicy, Dot, Siblings};
 
 /// One replica's answer to a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,23 @@ impl Get {
         self.merged.join(item, self.policy);
         if let Some((_, answer)) = self.answered.iter_mut().find(|(_, answer)| !answer.counts) {
             answer.counts = true;
+        }
+    }
+
+    /// What a slot answered, when it could.
+    #[must_use]
+    pub fn copy_of(&self, slot: Slot) -> Option<&Siblings> {
+        self.answered.iter().find(|(by, _)| *by == slot)?.1.item.as_ref()
+    }
+
+    /// Takes versions that are known to be obsolete out of all that was heard (rule 8).
+    pub fn retire(&mut self, obsolete: impl Fn(Dot) -> bool) {
+        let copies = self.answered.iter_mut().filter_map(|(_, answer)| answer.item.as_mut());
+        for item in copies.chain([&mut self.merged]) {
+            let retired = item.retire(&obsolete);
+            if retired.versions > 0 && retired.rest == 0 {
+                *item = Siblings::default();
+            }
         }
     }
 

@@ -19,7 +19,7 @@ fn key(hash: u64, name: u8) -> Bytes {
 fn rescan(items: &BTreeMap<Bytes, u64>) -> Tree {
     let mut tree = Tree::new();
     tree.begin_page([]).unwrap();
-    let page = items.iter().map(|(key, hash)| Listed { key: key.clone(), hash: *hash }).collect();
+    let page = items.iter().map(|(key, hash)| Listed { key: key.clone(), hash: *hash, reapable: false }).collect();
     tree.finish_page(page, false, BITS);
     tree
 }
@@ -90,7 +90,7 @@ proptest! {
             let cursor = tree.begin_page([]).unwrap();
             let above = |key: &&Bytes| cursor.as_ref().is_none_or(|cursor| *key > cursor);
             let page: Vec<Listed> = items.keys().filter(above).take(limit)
-                .map(|key| Listed { key: key.clone(), hash: items[key] }).collect();
+                .map(|key| Listed { key: key.clone(), hash: items[key], reapable: false }).collect();
             let more = items.keys().filter(above).count() > limit;
             let (during, after) = rest.next().unwrap_or_default();
             write(&mut tree, &mut items, during);

@@ -22,6 +22,8 @@ pub struct Listed {
     pub key: Bytes,
     /// See [`item_hash`].
     pub hash: u64,
+    /// Reaping has something to look at in it, as `version::is_reapable` says.
+    pub reapable: bool,
 }
 
 /// How far the sums have been built.

@@ -96,10 +96,11 @@ impl Shard {
                 self.counters.rot_found += u64::from(rotten);
                 self.look_by(now.instant);
             }
+            Wanted::Reapable => self.reapable_listed(now, page.ok()),
             Wanted::Exchange(number) => match page {
                 Err(_) => self.fail_exchange(now, number, storage),
                 Ok(page) => {
-                    let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
+                    let items = page.items.into_iter().map(|Listed { key, hash, .. }| (key, hash)).collect();
                     self.listed(now, number, Side::Ours, items, page.more, storage);
                 }
             },
@@ -111,7 +112,7 @@ impl Shard {
                         self.reply_failure(source, correlation, &failure);
                     }
                     Ok(page) => {
-                        let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
+                        let items = page.items.into_iter().map(|Listed { key, hash, .. }| (key, hash)).collect();
                         let reply = KeysReply { more: page.more, items };
                         let header = Header::new(Kind::KeysReply, correlation, 0, self.view.layout.id());
                         let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));

@@ -15,9 +15,10 @@ use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, 
 use crate::protocol::merkle::{Tree, leaf_range};
 use crate::protocol::replica::{ItemKey, ItemRange, PartitionClock, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
+use crate::protocol::version::Retired;
 use crate::protocol::wire::{
-    CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, MergeRequest,
-    ReadReply, ReadRequest, ReadResult, decode_control,
+    CompareReply, CompareRequest, ConfirmReply, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind,
+    MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult, decode_control,
 };
 
 /// Between the two looks at a leaf: longer than a write is in flight.
@@ -47,9 +48,11 @@ pub(super) enum Asked {
     Compare { exchange: u64 },
     Keys { exchange: u64 },
     Fetch { exchange: u64, key: ItemKey },
-    Give { exchange: u64 },
+    Give { exchange: u64, key: ItemKey },
     Restore { key: ItemKey },
     Settle { partition: PartitionId, clock: PartitionClock, until: Instant },
+    Confirm { round: u64 },
+    Reap { until: Instant },
 }
 
 impl Asked {
@@ -59,8 +62,8 @@ impl Asked {
             Self::Compare { exchange }
             | Self::Keys { exchange }
             | Self::Fetch { exchange, .. }
-            | Self::Give { exchange } => Some(*exchange),
-            Self::Restore { .. } | Self::Settle { .. } => None,
+            | Self::Give { exchange, .. } => Some(*exchange),
+            Self::Restore { .. } | Self::Settle { .. } | Self::Confirm { .. } | Self::Reap { .. } => None,
         }
     }
 }
@@ -69,6 +72,7 @@ impl Asked {
 #[derive(Debug)]
 pub(super) enum Wanted {
     Tree,
+    Reapable,
     Exchange(u64),
     Peer { source: Source, correlation: u64 },
 }
@@ -200,11 +204,12 @@ impl Shard {
         }
         self.build_trees(now, storage);
         self.expire_restores(now);
-        let restores = &self.restores;
+        let (restores, reaping) = (&self.restores, &self.reaping);
         self.exchanges.asked.retain(|_, asked| match asked {
             Asked::Restore { key } => restores.is_under_way(key),
             Asked::Compare { .. } | Asked::Keys { .. } | Asked::Fetch { .. } | Asked::Give { .. } => true,
-            Asked::Settle { until, .. } => *until > now.instant,
+            Asked::Settle { until, .. } | Asked::Reap { until } => *until > now.instant,
+            Asked::Confirm { round } => reaping.is_under_way(*round),
         });
         let due: Vec<u64> = self.exchanges.running.keys().copied().collect();
         for number in due {
@@ -368,18 +373,30 @@ impl Shard {
     ) {
         // Rot is repaired by its own way; this exchange cannot say that the two agree.
         let Ok(ours) = copy else { return self.moved(now, number, Moved::Unreadable, storage) };
-        let their_item = theirs.as_ref().map(|theirs| theirs.item.clone());
+        let (theirs, retired) = match theirs {
+            Some(theirs) => {
+                let (theirs, retired) = self.without_obsolete((partition, key), ours.as_ref(), theirs);
+                (Some(theirs), retired)
+            }
+            None => (None, Retired::default()),
+        };
+        // What is left of theirs once the obsolete is out is not what they have.
+        let their_item = theirs.as_ref().filter(|_| retired.versions == 0).map(|theirs| theirs.item.clone());
         let joined = theirs.and_then(|theirs| self.joined(address, ours.as_ref(), theirs));
         if let Some(joined) = &joined {
             self.store(now, partition, key, ours.as_ref(), joined.clone());
         }
-        let Some(held) = joined.or(ours) else { return self.moved(now, number, Moved::Equal, storage) };
+        let Some(held) = joined.or(ours) else {
+            // Nothing is here, and what they have is obsolete: they find that out when they give it to us.
+            let moved = if retired.versions > 0 { Moved::Obsolete } else { Moved::Equal };
+            return self.moved(now, number, moved, storage);
+        };
         if Some(&held.item) == their_item.as_ref() {
             return self.moved(now, number, Moved::Equal, storage);
         }
         let Some(pair) = self.exchanges.running.get(&number).map(|running| running.pair) else { return };
         let request = MergeRequest { address: address.clone(), record: held.record };
-        let asked = Asked::Give { exchange: number };
+        let asked = Asked::Give { exchange: number, key: key.clone() };
         self.counters.items_given += 1;
         self.ask(now, pair, asked, Kind::Merge, request.body_bytes(), |out| request.encode(out));
     }
@@ -432,9 +449,16 @@ impl Shard {
                 self.counters.items_fetched += 1;
                 self.exchange_with_copy(now, exchange, partition, &key, &address, theirs, storage);
             }
-            Asked::Give { exchange } => {
+            Asked::Give { exchange, key } => {
+                let reply = (kind == Some(Kind::MergeReply)).then(|| MergeReply::decode(body()).ok()).flatten();
+                let refused = reply.map(|reply| reply.refused).unwrap_or_default();
+                let partition = self.exchanges.running.get(&exchange).map(|running| running.pair.partition);
+                if let Some(partition) = partition.filter(|_| refused.all) {
+                    self.note_refused(now, partition, &key);
+                }
                 let failure = (kind == Some(Kind::Error)).then(|| decode_control::<Failure>(&body(), "error").ok());
                 let moved = match (kind, failure.flatten().map(|failure| failure.code)) {
+                    (Some(Kind::MergeReply), _) if refused.any => Moved::Obsolete,
                     (Some(Kind::MergeReply), _) => Moved::Equal,
                     (_, Some(FailureCode::Unreadable)) => Moved::Unreadable,
                     _ => Moved::Failed,
@@ -445,6 +469,11 @@ impl Shard {
                 let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
                 self.restore_answered(now, peer, &key, reply, storage);
             }
+            Asked::Confirm { round } => {
+                let reply = (kind == Some(Kind::ConfirmReply)).then(|| ConfirmReply::decode(body()).ok()).flatten();
+                self.confirm_answered(now, peer, round, reply, storage);
+            }
+            Asked::Reap { .. } => {}
             Asked::Settle { partition, clock, .. } => {
                 if kind == Some(Kind::Settled) {
                     self.settled(partition, &clock);
@@ -500,7 +529,7 @@ impl Shard {
     fn end_exchange(&mut self, now: Now, number: u64, outcome: Outcome) {
         let Some(Running { pair, clocks, .. }) = self.exchanges.running.remove(&number) else { return };
         self.exchanges.asked.retain(|_, asked| asked.exchange() != Some(number));
-        let agrees = matches!(outcome, Outcome::Completed { unreadable: 0, .. });
+        let agrees = matches!(outcome, Outcome::Completed { unreadable: 0, obsolete: 0, .. });
         let jitter = u32::try_from(self.rng.next_u64() & 1_023).unwrap_or(0);
         self.exchanges.schedule.finish(pair, agrees, now.instant, jitter);
         self.look_by(now.instant);
@@ -509,7 +538,8 @@ impl Shard {
             return;
         }
         self.counters.exchanges_completed += 1;
-        if self.doubts(pair.partition) {
+        // What this node has and others call obsolete is looked at before anybody believes it again.
+        if self.doubts(pair.partition) && !self.reaping.has_refused(pair.partition) {
             self.when_all_is_safe(pair);
         }
         if agrees {

@@ -19,7 +19,9 @@
 //!
 //! *Caveats.* Membership comes from outside as peers going up and down.
 
+mod candidates;
 mod comparing;
+mod confirming;
 mod exchanging;
 mod handoff;
 mod hints;
@@ -28,6 +30,7 @@ mod operation;
 mod output;
 mod peers;
 mod reading;
+mod reaping;
 mod relaying;
 mod release;
 mod restoring;
@@ -39,6 +42,7 @@ mod view;
 mod writing;
 
 pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
+pub use reaping::BrokenReaping;
 pub use view::View;
 
 use std::collections::BTreeMap;
@@ -47,11 +51,13 @@ use std::sync::Arc;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use self::confirming::Confirms;
 use self::exchanging::Exchanges;
 use self::hints::Hints;
 use self::items::Items;
 use self::operation::{Operations, Role};
 use self::peers::Peers;
+use self::reaping::Reaping;
 use self::release::Release;
 use self::restoring::Restores;
 use crate::protocol::coordinator::Copied;
@@ -97,6 +103,8 @@ pub struct Shard {
     hints: Hints,
     exchanges: Exchanges,
     restores: Restores,
+    reaping: Reaping,
+    confirms: Confirms,
     items: Items,
     operations: Operations,
     peers: Peers,
@@ -143,6 +151,8 @@ impl Shard {
             hints: Hints::default(),
             exchanges: Exchanges::default(),
             restores: Restores::default(),
+            reaping: Reaping::default(),
+            confirms: Confirms::default(),
             items: Items::default(),
             operations: Operations::default(),
             scans: BTreeMap::new(),
@@ -219,6 +229,8 @@ impl Shard {
             Some(Kind::Compare) => self.accept_compare(source, frame),
             Some(Kind::Keys) => self.accept_keys(source, frame, storage),
             Some(Kind::Settle) => self.accept_settle(source, frame),
+            Some(Kind::Confirm) => self.accept_confirm(now, source, frame, storage),
+            Some(Kind::Reap) => self.accept_reap(now, source, frame, storage),
             _ => Err(Failure::new(
                 FailureCode::Unsupported,
                 format!("a frame of kind {} is no request to a shard", header.kind),
@@ -290,6 +302,7 @@ impl Shard {
         let up = self.peers.is_up(peer);
         self.handoff_peer(now, peer, up);
         self.exchange_peer(now, peer, up, storage);
+        self.reaping_peer(now, peer, up);
         if up {
             return;
         }
@@ -304,7 +317,8 @@ impl Shard {
     /// When [`Shard::handle_tick`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.operations.next_timer().into_iter().chain(self.next_handoff()).chain(self.next_exchange()).min()
+        let background = self.next_handoff().into_iter().chain(self.next_exchange()).chain(self.next_reaping());
+        self.operations.next_timer().into_iter().chain(background).min()
     }
 
     /// Lets the timers that are due act. One that was armed for something that is over is ignored.
@@ -318,6 +332,7 @@ impl Shard {
         }
         self.tick_handoff(now, storage);
         self.tick_exchanges(now, storage);
+        self.tick_reaping(now, storage);
     }
 
     /// Whether [`Shard::take_turn`] has something to write or release.
@@ -344,8 +359,12 @@ impl Shard {
     }
 
     fn accept_get(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
-        let request = GetRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        let body = frame.body.clone();
+        let request = GetRequest::decode(body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
+            Place::Here(partition, _, header) if self.reads_elsewhere(partition, &header) => {
+                self.read_elsewhere(now, source, Frame::new(header, body), (partition, request.strictness), storage)
+            }
             Place::Here(partition, hash, header) => {
                 self.begin_get(now, source, header, request, (partition, Role::Owner), hash, storage)
             }

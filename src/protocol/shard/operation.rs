@@ -106,6 +106,19 @@ pub(super) struct Reading {
     pub(super) asked: u8,
     /// Fallbacks that were asked and have not answered.
     pub(super) fallbacks_pending: u8,
+    /// Whether what was heard is compared with what is known here to be obsolete.
+    pub(super) judged: Judged,
+}
+
+/// How far that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Nothing heard was suspicious yet.
+    NotYet,
+    /// This node's copy is being read for it.
+    Waits,
+    /// It is done.
+    Done,
 }
 
 /// The owners of an item's partition, by slot.

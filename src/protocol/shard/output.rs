@@ -138,6 +138,22 @@ pub struct Counters {
     pub rot_found: u64,
     /// Damaged copies replaced by what the other owners have.
     pub restored: u64,
+    /// Rounds of reaping begun here.
+    pub reaping_rounds: u64,
+    /// Tombstones removed here after all owners had confirmed them.
+    pub reaped: u64,
+    /// Entries of vectors stripped here after all owners had confirmed them.
+    pub stripped: u64,
+    /// Items removed here because all other owners had reaped them.
+    pub dropped_obsolete: u64,
+    /// Versions that came from elsewhere and were not joined, because they were deleted or replaced long ago.
+    pub refused_as_obsolete: u64,
+    /// Items sent back to an owner that called obsolete what another one still holds.
+    pub contested: u64,
+    /// Items taken back because another owner still holds them.
+    pub taken_back: u64,
+    /// Items that a round of reaping had to leave for later, by what was in the way.
+    pub reaping_blocked: std::collections::BTreeMap<&'static str, u64>,
     /// Writes whose id was known already.
     pub retries_recognised: u64,
     /// Requests passed on to a replica.

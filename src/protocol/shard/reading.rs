@@ -3,14 +3,16 @@
 use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
-use super::operation::{OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
+use super::operation::{
+    Judged, OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer,
+};
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::limits::BUDGET_MS_MAX;
 use crate::protocol::types::{Address, Instant, PartitionId, Quorum, Strictness};
-use crate::protocol::version::{Context, Siblings};
+use crate::protocol::version::{Context, Dot, Siblings, Version};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, GetReply, GetRequest, Header, Kind, MergeRequest, ReadReply, ReadRequest, ReadResult,
 };
@@ -91,7 +93,8 @@ impl Shard {
         let policy = self.view.policy(operation.address.table());
         let get = Get::new(operation.owners.n(), r, policy);
         let (me, role) = (operation.owners.me(), operation.owners.role());
-        operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0 });
+        operation.reading =
+            Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, judged: Judged::NotYet });
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
@@ -302,7 +305,7 @@ impl Shard {
     pub(super) fn read_further(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &operation.reading else { return };
-        if operation.writing.is_some() {
+        if operation.writing.is_some() || reading.judged == Judged::Waits {
             return;
         }
         let enough = reading.get.enough();
@@ -330,6 +333,15 @@ impl Shard {
 
     /// Tells a client what was read, or stores the merge of differing answers first (rule 9).
     fn answer(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        if self.is_to_be_judged(id) {
+            let Some(operation) = self.operations.get_mut(id) else { return };
+            let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
+            if self.with_item(now, (partition, &key, &address), Task::Judge { operation: id }, storage).is_err() {
+                // The client asks again; without a look at the copy something deleted might be shown.
+                self.refuse(id, &super::items::overloaded());
+            }
+            return;
+        }
         let Some(operation) = self.operations.get_mut(id) else { return };
         let (Request::Get { w, .. }, Some(reading)) = (&operation.request, &operation.reading) else { return };
         let holders = match reading.get.response() {
@@ -359,6 +371,38 @@ impl Shard {
             }
         }
         self.write_further(now, id);
+    }
+
+    /// Whether a read heard of a version that this replica's clock covers and its copy did not know: either it is
+    /// obsolete, or the copy has got it since.
+    fn is_to_be_judged(&mut self, id: u64) -> bool {
+        let Some(operation) = self.operations.get_mut(id) else { return false };
+        let (me, role, partition) = (operation.owners.me(), operation.owners.role(), operation.partition);
+        let Some(reading) = operation.reading.as_mut().filter(|reading| reading.judged == Judged::NotYet) else {
+            return false;
+        };
+        let own = reading.get.copy_of(me).filter(|_| role == Role::Owner);
+        let (Some(own), Some(state)) = (own, self.partitions.get(&partition)) else { return false };
+        let obsolete = |version: &Version| state.clock().covers_up_to(version.dot) && !own.knows(version.dot);
+        let suspicious = reading.get.merged().versions().iter().any(obsolete);
+        if suspicious {
+            reading.judged = Judged::Waits;
+        }
+        suspicious
+    }
+
+    /// This node's copy, and its clock at the same moment, tell what of a read is obsolete (rule 8).
+    pub(super) fn judge(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let state = self.partitions.get(&operation.partition);
+        if let (Some(reading), Ok(copy), Some(state)) = (&mut operation.reading, copy, state) {
+            let known = |dot: Dot| copy.as_ref().is_some_and(|held| held.item.knows(dot));
+            reading.get.retire(|dot| state.clock().covers_up_to(dot) && !known(dot));
+        }
+        if let Some(reading) = &mut operation.reading {
+            reading.judged = Judged::Done;
+        }
+        self.read_further(now, id, storage);
     }
 
     /// Read repair: the merge goes to the replicas that answered with less, while the client has its answer already.

@@ -47,6 +47,36 @@ impl Shard {
         self.start_relay(now, relay, storage)
     }
 
+    /// Whether another owner had better coordinate a read. Copies that may be out of date add data but do not count
+    /// (rule 4), and among them may be what was deleted and reaped since: only the clock of an owner that counts knows.
+    pub(super) fn reads_elsewhere(&self, partition: PartitionId, header: &Header) -> bool {
+        let me = self.view.peer_of(self.view.me);
+        let owners = self.view.layout.owner_indices(partition).iter().map(|at| PeerIndex::new(*at));
+        let mut others = owners.filter(|peer| Some(*peer) != me);
+        self.doubts(partition) && !header.forwarded() && others.any(|peer| self.peers.is_up(peer))
+    }
+
+    /// Passes a read on to an owner that counts, or does not know better either.
+    pub(super) fn read_elsewhere(
+        &mut self,
+        now: Now,
+        source: Source,
+        frame: Frame,
+        (partition, strictness): (PartitionId, Strictness),
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        let text =
+            "read quorum not met: this node may lack acknowledged writes, and no other owner answered; ask again";
+        let deadline = Self::deadline_of(now, &frame.header);
+        let candidates = self.candidates(now, partition);
+        let correlation = frame.header.correlation;
+        let mut relay = Relay::new(source, correlation, Kind::Get, frame.body, partition, candidates, deadline);
+        relay.strictness = strictness;
+        // An owner does not stand in.
+        relay.last_failure = Some(Failure::new(FailureCode::QuorumNotMet, text));
+        self.start_relay(now, relay, storage)
+    }
+
     /// Lets another owner coordinate a write whose item this node cannot read.
     pub(super) fn coordinate_elsewhere(&mut self, now: Now, id: u64, why: &str, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.remove(id) else { return };

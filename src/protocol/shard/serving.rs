@@ -2,12 +2,13 @@
 
 use super::hints::hint_reply;
 use super::items::{Held, LocalCopy, Task, overloaded};
+use super::reaping::BrokenReaping;
 use super::writing::merge_reply;
 use super::{Now, Shard, Source};
-use crate::protocol::replica::{ItemKey, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
+use crate::protocol::replica::{ItemKey, Partition, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, PartitionId};
-use crate::protocol::version::ConflictPolicy;
+use crate::protocol::version::{ConflictPolicy, Dot, Retired, Siblings};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ReadResult, ScanReply, ScanRequest,
 };
@@ -98,6 +99,12 @@ impl Shard {
             }
         };
         let before = ours.as_ref().map_or(0, |held| held.record.len());
+        let contested = header.is_contested();
+        let (theirs, retired) = match contested {
+            true => (theirs, Retired::default()),
+            false => self.without_obsolete((partition, key), ours.as_ref(), theirs),
+        };
+        self.counters.taken_back += u64::from(contested);
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
             if let Err(failure) = self.check_hint_room(key, before, joined.record.len()) {
                 return self.reply_failure(source, header.correlation, &failure);
@@ -107,12 +114,39 @@ impl Shard {
         let fsynced = self.release.fsyncs() || header.wants_fsync();
         let bytes = match key.is_hint() {
             true => hint_reply(header.correlation, fsynced, self),
-            false => merge_reply(header.correlation, fsynced, self),
+            false => merge_reply(header.correlation, fsynced, retired.into(), self),
         };
         match header.wants_fsync() {
             true => self.reply_when_fsynced(source, key, bytes),
             false => self.reply_when_durable(source, key, bytes),
         }
+    }
+
+    /// Rule 8, in the one place where something foreign meets this node's copy: a version that the partition clock
+    /// covers, with all earlier ones of its actor, and that the copy does not know, was replaced or deleted and then
+    /// forgotten everywhere. It is dropped, and its dot enters the past, so that whoever still has it learns of it.
+    /// What is obsolete as a whole, and of which nothing is stored here, becomes nothing.
+    pub(super) fn without_obsolete(
+        &mut self,
+        (partition, key): (PartitionId, &ItemKey),
+        ours: Option<&Held>,
+        mut theirs: Held,
+    ) -> (Held, Retired) {
+        let state = self.partitions.get(&partition).filter(|_| !key.is_hint());
+        let filters = !self.reaping.is_broken(BrokenReaping::TakeBack);
+        let Some(clock) = state.map(Partition::clock).filter(|_| filters) else { return (theirs, Retired::default()) };
+        let known = |dot: Dot| ours.is_some_and(|ours| ours.item.knows(dot));
+        let obsolete = |dot: Dot| clock.covers_up_to(dot) && !known(dot);
+        if !theirs.item.versions().iter().any(|version| obsolete(version.dot)) {
+            return (theirs, Retired::default());
+        }
+        let retired = theirs.item.retire(obsolete);
+        self.counters.refused_as_obsolete += retired.versions as u64;
+        if ours.is_none() && retired.rest == 0 {
+            theirs.item = Siblings::default();
+        }
+        theirs.record = theirs.item.to_record();
+        (theirs, retired)
     }
 
     /// What this node's copy is to become, if it is to change.
@@ -144,6 +178,7 @@ impl Shard {
     ) {
         // A copy that cannot be read is not repaired by a read: others may have more of it than this read saw.
         let Ok(ours) = copy else { return };
+        let (theirs, _) = self.without_obsolete((partition, key), ours.as_ref(), theirs);
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs)
             && self.check_hint_room(key, 0, joined.record.len()).is_ok()
         {

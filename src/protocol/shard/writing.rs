@@ -7,13 +7,14 @@ use super::operation::{Operation, Purpose, PutWork, Request, Role, Stage, Timer}
 use super::reading::remaining_ms;
 use super::{Now, Output, PeerIndex, Shard, Source, View};
 use crate::protocol::coordinator::{Copied, Copy, Enough, Holder, Put, PutResponse, Slot};
-use crate::protocol::replica::Storage;
+use crate::protocol::replica::{Partition, PartitionClock, Storage};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::limits::{HLC_AHEAD_MAX, ITEM_BYTES_MAX, VERSIONS_MAX};
 use crate::protocol::types::{Hlc, PartitionId};
-use crate::protocol::version::{ConflictPolicy, Context, Siblings, Version, checksum};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, checksum};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Stored, StoredCopy, Want,
+    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Refused, Stored,
+    StoredCopy, Want,
 };
 
 impl Shard {
@@ -104,7 +105,8 @@ impl Shard {
         }
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Request::Put(work) = &operation.request else { return };
-        if work.gathered.is_none() && !item.knows_all(&work.context) {
+        let clock = self.partitions.get(&operation.partition).map(Partition::clock);
+        if work.gathered.is_none() && !knows_all(clock, &item, &work.context) {
             let n = operation.owners.n();
             self.counters.fetches += 1;
             self.read_replicas(now, id, n, Purpose::Fetch, storage);
@@ -133,7 +135,9 @@ impl Shard {
         let Some(dot) = known.or_else(|| state.and_then(|state| state.find(write_id, &operation.key))) else {
             return false;
         };
-        if item.is_empty() {
+        // Of an item of which nothing is left the write is known when it was deleted and reaped since; otherwise a
+        // damaged copy took it along, and it is written anew.
+        if item.is_empty() && !state.is_some_and(|state| state.clock().covers_up_to(dot)) {
             return false;
         }
         self.counters.retries_recognised += 1;
@@ -153,11 +157,18 @@ impl Shard {
         let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
         let Request::Put(work) = &operation.request else { unreachable!("only a put is coordinated") };
         let policy = self.view.policy(operation.address.table());
+        let clock = self.partitions.get(&operation.partition).map(Partition::clock);
+        let obsolete = |dot: Dot, item: &Siblings| clock.is_some_and(|c| c.covers_up_to(dot)) && !item.knows(dot);
         if let Some(gathered) = &work.gathered {
-            item.join(gathered, policy);
+            let mut gathered = gathered.clone();
+            gathered.retire(|dot| obsolete(dot, &item));
+            item.join(&gathered, policy);
         }
         let context = work.context.clone();
-        refuse_unfounded(&item, &context, policy)?;
+        // A last write that is reaped everywhere is known, though nobody has it.
+        if !context.own.is_some_and(|own| obsolete(own, &item)) {
+            refuse_unfounded(&item, &context, policy)?;
+        }
         let hlc = stamp(now, item.hlc().max(context.hlc), policy)?;
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         let request = work.request.clone();
@@ -237,7 +248,9 @@ impl Shard {
         let (me, policy) = (operation.owners.me(), self.view.policy(operation.address.table()));
         let Ok(held) = copy else { return self.copy_unknown(now, id, me) };
         let mut item = held.as_ref().map(|held| held.item.clone()).unwrap_or_default();
-        if item.join(&merged, policy) {
+        let merged = Held { record: Bytes::new(), item: merged };
+        let (merged, _) = self.without_obsolete((partition, &key), held.as_ref(), merged);
+        if item.join(&merged.item, policy) {
             let record = item.to_record();
             self.store(now, partition, &key, held.as_ref(), Held { item, record });
         }
@@ -253,7 +266,15 @@ impl Shard {
             self.counters.answers_ignored += 1;
             return;
         };
-        self.copy_counted(now, id, peer, Copied::Stored { fsynced: reply.fsynced });
+        let reading = self.operations.get_mut(id).is_some_and(|operation| operation.reading.is_some());
+        // Of a write that is refused as a whole the peer holds nothing, and a read that shows what another owner knows
+        // to be deleted must not be answered as if that owner agreed.
+        let result = match reply.refused {
+            Refused { value: true, .. } if reading => Copied::Unknown,
+            Refused { value: true, all: true, .. } => Copied::Unknown,
+            _ => Copied::Stored { fsynced: reply.fsynced },
+        };
+        self.copy_counted(now, id, peer, result);
     }
 
     fn copy_counted(&mut self, now: Now, id: u64, peer: PeerIndex, result: Copied) {
@@ -440,6 +461,17 @@ fn stamp(now: Now, known: Hlc, policy: ConflictPolicy) -> Result<Hlc, Failure> {
     }
 }
 
+/// Whether everything that a client has seen is known here: in the item, or as reaped or stripped by the clock.
+fn knows_all(clock: Option<&PartitionClock>, item: &Siblings, seen: &Context) -> bool {
+    if item.knows_all(seen) {
+        return true;
+    }
+    let Some(clock) = clock else { return false };
+    let past = item.context();
+    let own = seen.own.is_none_or(|dot| item.knows(dot) || clock.covers_up_to(dot));
+    own && seen.vector.iter().all(|dot| past.covers(dot) || clock.covers_up_to(dot))
+}
+
 /// The context of a write names its client's last write by one dot, seen without the siblings beside it. Replacing it
 /// puts an entry into the vector that covers the earlier dots of its actor too, so whoever does that must hold, or know
 /// replaced, what those are: a coordinator that found the write nowhere would drop a sibling that nobody has seen.
@@ -524,8 +556,8 @@ fn shown_count(item: &Siblings) -> u16 {
 }
 
 /// The answer to a merge.
-pub(super) fn merge_reply(correlation: u64, fsynced: bool, shard: &Shard) -> Bytes {
+pub(super) fn merge_reply(correlation: u64, fsynced: bool, refused: Refused, shard: &Shard) -> Bytes {
     let header = Header::new(Kind::MergeReply, correlation, 0, shard.view.layout.id());
-    let reply = MergeReply { fsynced };
+    let reply = MergeReply { fsynced, refused };
     Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out))
 }

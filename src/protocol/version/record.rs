@@ -18,7 +18,7 @@ use bytes::{Buf, BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Dot, Siblings, Version, VersionVector};
-use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VALUE_BYTES_MAX, VECTOR_ENTRIES_MAX};
+use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VALUE_BYTES_MAX, VECTOR_ENTRIES_KEPT, VECTOR_ENTRIES_MAX};
 use crate::protocol::types::{ActorId, Hlc, WriteId};
 
 const FORMAT: u8 = 1;
@@ -28,6 +28,8 @@ const CHECKSUM_AT: std::ops::Range<usize> = 5..13;
 const ENTRY_BYTES: usize = 16;
 const VERSION_BYTES: usize = 61;
 const FLAG_TOMBSTONE: u8 = 1;
+/// Where a version's flags are: behind dot, stamp and write id.
+const FLAGS_AT: usize = 40;
 
 /// The bytes are not a record. Nothing changed; the copy is unreadable, which is "unknown" and never "not found".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -161,6 +163,24 @@ impl Summary {
         verify_header(record)?;
         Ok(Self { vector, dots })
     }
+}
+
+/// Whether reaping has something to look at in a record: no version in it has a value, or its past has more
+/// entries than are kept without a look. Looks at the causal part only and believes it: what is damaged is found by those who open it.
+#[must_use]
+pub fn is_reapable(record: &[u8]) -> bool {
+    let dead = || {
+        let mut header = record.get(PREFIX_BYTES..)?;
+        let entries = usize::from(header.try_get_u16().ok()?);
+        if entries > VECTOR_ENTRIES_KEPT {
+            return Some(true);
+        }
+        let mut versions = header.get(entries * ENTRY_BYTES..)?;
+        let count = usize::from(versions.try_get_u16().ok()?);
+        let flags = versions.chunks_exact(VERSION_BYTES).take(count).map(|version| version[FLAGS_AT]);
+        Some(flags.filter(|flags| flags & FLAG_TOMBSTONE != 0).count() == count)
+    };
+    dead().unwrap_or(false)
 }
 
 fn header_of(record: &Bytes) -> Result<&[u8], RecordError> {

@@ -70,6 +70,17 @@ pub struct Siblings {
     versions: Vec<Version>,
 }
 
+/// What [`Siblings::retire`] dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retired {
+    /// Versions that were dropped.
+    pub versions: usize,
+    /// So many of them had a value.
+    pub values: usize,
+    /// Versions that were not.
+    pub rest: usize,
+}
+
 /// An item as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -187,6 +198,39 @@ impl Siblings {
         self.vector.join(&other.vector);
         self.settle(policy);
         *self != before
+    }
+
+    /// Whether nothing here has a value: only deletes, or nothing but a past.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.versions.iter().all(|version| version.tombstone)
+    }
+
+    /// Drops the versions that are known to be obsolete; their dots enter the past. Returns what was dropped.
+    pub fn retire(&mut self, obsolete: impl Fn(Dot) -> bool) -> Retired {
+        let mut retired = Retired { versions: 0, values: 0, rest: 0 };
+        let vector = &mut self.vector;
+        self.versions.retain(|version| {
+            let drop = obsolete(version.dot);
+            if drop {
+                vector.add(version.dot);
+                retired.versions += 1;
+                retired.values += usize::from(!version.tombstone);
+            } else {
+                retired.rest += 1;
+            }
+            !drop
+        });
+        retired
+    }
+
+    /// The same item without these entries of its past.
+    #[must_use]
+    pub fn without_entries(&self, stripped: &[Dot]) -> Self {
+        let kept = self.vector.iter().filter(|dot| !stripped.contains(dot));
+        let entries = kept.map(|dot| (dot.actor(), dot.counter())).collect();
+        let vector = VersionVector::from_sorted(entries).expect("a part of a vector rises as the vector does");
+        Self { vector, versions: self.versions.clone() }
     }
 
     /// What a client is shown: tombstones beside live versions are not, and of one write only its lower dot is.

@@ -17,6 +17,7 @@ mod exchange;
 mod failure;
 mod frame;
 mod kind;
+mod reaping;
 mod replication;
 mod request;
 
@@ -29,7 +30,8 @@ pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, SettleR
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
 pub use kind::{Kind, Sender};
-pub use replication::{HintRequest, MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult};
+pub use reaping::{ConfirmReply, ConfirmRequest, Confirmed, REAPING_ITEMS_MAX, ReapRequest, Reapable, Reaped};
+pub use replication::{HintRequest, MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult, Refused};
 pub use request::{GetReply, GetRequest, PutReply, PutRequest, ScanReply, ScanRequest, Stored, StoredCopy, Want};
 
 #[cfg(test)]
@@ -56,6 +58,9 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         KeysRequest::decode(body.clone()).is_ok(),
         KeysReply::decode(body.clone()).is_ok(),
         SettleRequest::decode(body.clone()).is_ok(),
+        ConfirmRequest::decode(body.clone()).is_ok(),
+        ConfirmReply::decode(body.clone()).is_ok(),
+        ReapRequest::decode(body.clone()).is_ok(),
         decode_control::<Hello>(body, "hello").is_ok(),
         decode_control::<Creation>(body, "create").is_ok(),
         decode_control::<NodeState>(body, "state").is_ok(),

@@ -4,7 +4,7 @@
 //!   Read        address
 //!   ReadReply   result u8 (0 found, 1 absent, 2 unreadable) | flags u8 (1 unverified) | record
 //!   Merge       address | record
-//!   MergeReply  flags u8 (1 fsynced)
+//!   MergeReply  flags u8 (1 fsynced, 2 something of it is obsolete, 4 a value among that, 8 all of it)
 //!   Hint        home node u128 | address | record
 //!   HintReply   as MergeReply
 //! ```
@@ -17,10 +17,13 @@ use super::WireError;
 use super::codec::{Reader, address_bytes, put_address};
 use super::frame::{Frame, Header};
 use crate::protocol::types::{Address, NodeId};
-use crate::protocol::version::Siblings;
+use crate::protocol::version::{Retired, Siblings};
 
 const FLAG_UNVERIFIED: u8 = 1;
 const FLAG_FSYNCED: u8 = 1;
+const FLAG_OBSOLETE: u8 = 2;
+const FLAG_VALUE_OBSOLETE: u8 = 4;
+const FLAG_ALL_OBSOLETE: u8 = 8;
 
 /// Asks a replica for its copy of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,26 @@ pub struct HintRequest {
 pub struct MergeReply {
     /// It survives a power loss.
     pub fsynced: bool,
+    /// What of it was not joined, because the replica knows that it was replaced or deleted long ago (rule 8).
+    pub refused: Refused,
+}
+
+/// What of an item a replica refused as obsolete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// Some version.
+    pub any: bool,
+    /// A version with a value.
+    pub value: bool,
+    /// Every version.
+    pub all: bool,
+}
+
+impl From<Retired> for Refused {
+    fn from(retired: Retired) -> Self {
+        let any = retired.versions > 0;
+        Self { any, value: retired.values > 0, all: any && retired.rest == 0 }
+    }
 }
 
 impl ReadRequest {
@@ -192,14 +215,22 @@ impl MergeReply {
 
     /// Appends the body.
     pub fn encode(self, out: &mut impl BufMut) {
-        out.put_u8(u8::from(self.fsynced) * FLAG_FSYNCED);
+        let flags = [
+            (self.fsynced, FLAG_FSYNCED),
+            (self.refused.any, FLAG_OBSOLETE),
+            (self.refused.value, FLAG_VALUE_OBSOLETE),
+            (self.refused.all, FLAG_ALL_OBSOLETE),
+        ];
+        out.put_u8(flags.iter().map(|(set, flag)| u8::from(*set) * flag).sum());
     }
 
     /// Reads the body.
     pub fn decode(body: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let fsynced = reader.u8("flags")? & FLAG_FSYNCED != 0;
+        let flags = reader.u8("flags")?;
         reader.finish()?;
-        Ok(Self { fsynced })
+        let has = |flag: u8| flags & flag != 0;
+        let refused = Refused { any: has(FLAG_OBSOLETE), value: has(FLAG_VALUE_OBSOLETE), all: has(FLAG_ALL_OBSOLETE) };
+        Ok(Self { fsynced: has(FLAG_FSYNCED), refused })
     }
 }

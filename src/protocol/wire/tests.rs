@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::ring::LayoutId;
 use crate::protocol::types::{ActorId, Address, Hlc, NodeId, PartitionId, Strictness, WriteId};
-use crate::protocol::version::{Dot, Version};
+use crate::protocol::version::{Dot, Version, VersionVector};
 
 fn any_bytes(range: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), range).prop_map(Bytes::from)
@@ -23,6 +23,14 @@ fn any_strictness() -> impl Strategy<Value = Strictness> {
 
 fn any_dot() -> impl Strategy<Value = Dot> {
     any::<(u64, u64)>().prop_map(|(actor, counter)| Dot::new(ActorId::new(actor), counter))
+}
+
+fn any_past() -> impl Strategy<Value = VersionVector> {
+    let entries = prop::collection::btree_map(any::<u64>(), 1..u64::MAX, 0..5);
+    entries.prop_map(|entries| {
+        let entries = entries.into_iter().map(|(actor, counter)| (ActorId::new(actor), counter)).collect();
+        VersionVector::from_sorted(entries).unwrap()
+    })
 }
 
 fn any_put() -> impl Strategy<Value = PutRequest> {
@@ -106,6 +114,30 @@ proptest! {
     }
 
     #[test]
+    fn questions_about_reaping_come_back_as_they_went(
+        keys in prop::collection::vec((any_bytes(0..40), any::<u64>(), any_past()), 0..9), hints in any::<u64>(),
+        actor in any::<Option<u64>>(), answers in prop::collection::vec(0_u8..6, 0..9),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let partition = PartitionId::new(9);
+        let items = keys.iter().cloned().map(|(key, hash, past)| Reapable { key, hash, past }).collect();
+        let confirm = ConfirmRequest { partition, items };
+        prop_assert_eq!(ConfirmRequest::decode(body_of!(confirm)).unwrap(), confirm.clone());
+        let items = keys.into_iter().map(|(key, hash, stripped)| Reaped { key, hash, stripped }).collect();
+        let reap = ReapRequest { partition, items };
+        prop_assert_eq!(ReapRequest::decode(body_of!(reap)).unwrap(), reap);
+        let known = [
+            Confirmed::Same, Confirmed::Obsolete, Confirmed::SameUncovered, Confirmed::AbsentUncovered,
+            Confirmed::Different, Confirmed::Unsure,
+        ];
+        let answers = answers.into_iter().map(|at| known[usize::from(at)]).collect();
+        let reply = ConfirmReply { hints, actor: actor.map(ActorId::new), answers };
+        prop_assert_eq!(ConfirmReply::decode(body_of!(reply)).unwrap(), reply);
+        let body = body_of!(confirm);
+        prop_assert!(ConfirmRequest::decode(body.slice(..cut.index(body.len()))).is_err());
+    }
+
+    #[test]
     fn every_truncation_of_a_request_is_refused(put in any_put(), cut in any::<prop::sample::Index>()) {
         let body = body_of!(put);
         let cut = cut.index(body.len());
@@ -181,13 +213,23 @@ fn oversized_frame_is_refused_before_its_body_arrives() {
 fn clients_may_not_send_what_replicas_send_each_other() {
     for kind in Kind::ALL {
         assert_eq!(Kind::from_u8(kind.as_u8()), Some(*kind));
-        let replica_only = matches!(kind, Kind::Read | Kind::Merge);
+        let replica_only = matches!(kind, Kind::Read | Kind::Merge | Kind::Confirm | Kind::Reap);
         assert!(!(replica_only && kind.may_ask(Sender::Client)));
         assert!(!(replica_only && kind.may_ask(Sender::Admin)));
         assert!(!(matches!(kind, Kind::Create | Kind::State) && kind.may_ask(Sender::Client)));
         assert!(!(matches!(kind, Kind::Create | Kind::State) && kind.may_ask(Sender::Node)));
         assert!(!(kind.is_reply() && kind.may_ask(Sender::Node)));
     }
+}
+
+#[test]
+fn more_items_than_a_round_has_are_refused() {
+    let item = Reapable { key: Bytes::from_static(b"k"), hash: 1, past: VersionVector::new() };
+    let request = ConfirmRequest { partition: PartitionId::new(9), items: vec![item; REAPING_ITEMS_MAX + 1] };
+    let mut body = Vec::new();
+    request.encode(&mut body);
+    let refused = ConfirmRequest::decode(body.into());
+    assert_eq!(refused, Err(WireError::Field { what: "count of items", found: 257 }));
 }
 
 #[test]

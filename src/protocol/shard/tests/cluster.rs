@@ -18,7 +18,7 @@ use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source,
 use crate::protocol::types::{
     Address, ClusterId, Durability, Instant, NodeId, PartitionId, Strictness, WallTime, WriteId,
 };
-use crate::protocol::version::{ConflictPolicy, Siblings, TokenKey, TokenKeys, checksum};
+use crate::protocol::version::{ConflictPolicy, Siblings, TokenKey, TokenKeys, checksum, is_reapable};
 use crate::protocol::wire::{
     Creation, Failure, Frame, FrameDecoder, GetReply, GetRequest, Header, Kind, PutReply, PutRequest, TableRecord,
     Want, decode_control,
@@ -73,8 +73,13 @@ impl Disk {
                 && range.until.as_ref().is_none_or(|until| key < until)
         };
         let rows = self.items.iter().filter(|((partition, key), _)| *partition == range.partition && fits(key));
-        let mut items: Vec<Listed> =
-            rows.map(|((_, key), record)| Listed { key: key.clone(), hash: item_hash(key, record) }).collect();
+        let mut items: Vec<Listed> = rows
+            .map(|((_, key), record)| Listed {
+                key: key.clone(),
+                hash: item_hash(key, record),
+                reapable: is_reapable(record),
+            })
+            .collect();
         let more = items.len() > range.limit;
         items.truncate(range.limit);
         ItemPage { items, more }

@@ -4,5 +4,7 @@ mod cluster;
 mod exchanges;
 mod failures;
 mod field;
+mod reaping;
 mod rules;
 mod serving;
+mod stripping;
