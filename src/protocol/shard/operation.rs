@@ -106,6 +106,26 @@ pub(super) struct Reading {
     pub(super) asked: u8,
     /// Fallbacks that were asked and have not answered.
     pub(super) fallbacks_pending: u8,
+    /// When each slot's owner was asked, until that was put to use.
+    asked_at: [Option<Instant>; REPLICAS_MAX],
+}
+
+impl Reading {
+    /// A read for which this node's own copy is being looked at.
+    pub(super) fn new(get: Get, purpose: Purpose, me: Slot) -> Self {
+        Self { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, asked_at: [None; REPLICAS_MAX] }
+    }
+
+    pub(super) fn note_asked(&mut self, slot: Slot, now: Instant) {
+        if let Some(at) = self.asked_at.get_mut(slot.as_index()) {
+            *at = Some(now);
+        }
+    }
+
+    /// Since when the slot's owner owes its answer; once.
+    pub(super) fn take_asked(&mut self, slot: Slot) -> Option<Instant> {
+        self.asked_at.get_mut(slot.as_index())?.take()
+    }
 }
 
 /// The owners of an item's partition, by slot.

@@ -25,7 +25,7 @@ mod vector;
 
 pub use context::{Context, ContextError, TokenKey, TokenKeys};
 pub use dot::Dot;
-pub use record::{RecordError, Summary};
+pub use record::{Head, RecordError};
 pub use siblings::{ConflictPolicy, Shown, Siblings, Version, checksum};
 pub use vector::VersionVector;
 
