@@ -22,12 +22,14 @@
 mod comparing;
 mod exchanging;
 mod handoff;
+mod heads;
 mod hints;
 mod items;
 mod operation;
 mod output;
 mod peers;
 mod reading;
+mod recent;
 mod relaying;
 mod release;
 mod restoring;
@@ -93,6 +95,7 @@ pub struct Shard {
     /// Partitions of others, for which this node mints as a stand-in.
     stand_ins: BTreeMap<PartitionId, Partition>,
     keeps_actors: bool,
+    trusts_heads: bool,
     fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
     hints: Hints,
     exchanges: Exchanges,
@@ -125,9 +128,17 @@ impl Shard {
     ) -> Result<Self, ReadError> {
         assert!(config.shard < config.shards, "a shard's number is below the number of shards");
         let mut partitions = BTreeMap::new();
+        let (mut exchanges, mut counters) = (Exchanges::default(), Counters::default());
         for partition in view.layout.owned_by(view.me) {
             if partition.as_u16() % config.shards == config.shard {
-                partitions.insert(partition, Partition::load(partition, &storage.load(partition)?)?);
+                let image = storage.load(partition)?;
+                let state = Partition::load(partition, &image)?;
+                if let Some(record) = &image.tree {
+                    let (bits, sequence) = (view.layout.partition_bits(), state.last_change());
+                    let taken = exchanges.trees.take_stored(record, partition, bits, sequence);
+                    counters.trees_taken += u64::from(taken);
+                }
+                partitions.insert(partition, state);
             }
         }
         let mut shard = Self {
@@ -139,9 +150,10 @@ impl Shard {
             partitions,
             stand_ins: BTreeMap::new(),
             keeps_actors: false,
+            trusts_heads: false,
             fallbacks: BTreeMap::new(),
             hints: Hints::default(),
-            exchanges: Exchanges::default(),
+            exchanges,
             restores: Restores::default(),
             items: Items::default(),
             operations: Operations::default(),
@@ -149,7 +161,7 @@ impl Shard {
             batch: Batch::default(),
             outbox: Vec::new(),
             ready: Vec::new(),
-            counters: Counters::default(),
+            counters,
             stopping: false,
         };
         shard.load_hints(storage)?;
@@ -188,6 +200,12 @@ impl Shard {
     #[doc(hidden)]
     pub fn keep_stand_in_actors(&mut self) {
         self.keeps_actors = true;
+    }
+
+    /// Breaks rules 4 and 5, so that the simulated world can prove that it would notice.
+    #[doc(hidden)]
+    pub fn trust_heads(&mut self) {
+        self.trusts_heads = true;
     }
 
     /// Whether the disk is nearly full: new values and hints are refused.
@@ -335,7 +353,9 @@ impl Shard {
                 state.seal(now.wall, &mut self.batch);
             }
         }
-        std::mem::take(&mut self.batch)
+        let mut batch = std::mem::take(&mut self.batch);
+        self.exchanges.trees.outdate_stored(&mut batch);
+        batch
     }
 
     /// What is to be carried out now, in order.
@@ -380,7 +400,9 @@ impl Shard {
         let request = ReadRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.serve_read(now, source, header.correlation, &request.address, partition, hash, storage);
+                let extent = heads::Extent::of(&header, request.wanted);
+                let asker = (source, header.correlation);
+                self.serve_read(now, asker, &request.address, extent, (partition, hash), storage);
                 Ok(())
             }
             // Of an item that it does not own a node has hints at most.

@@ -24,7 +24,7 @@ pub use codec::WireError;
 pub use control::{
     Creation, Hello, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouched, decode_control, encode_control,
 };
-pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, SettleRequest};
+pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, Reach, SettleRequest};
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
 pub use kind::{Kind, Sender};
@@ -37,7 +37,7 @@ mod tests;
 /// Tries every decoder of this module on a body; the result of each is dropped. What the fuzz target and the laws call:
 /// whatever a peer sends as a body ends up in one of these.
 pub fn decode_any(body: &bytes::Bytes) -> usize {
-    use crate::protocol::version::Siblings;
+    use crate::protocol::version::{Head, Siblings};
     [
         GetRequest::decode(body.clone()).is_ok(),
         GetReply::decode(body.clone()).is_ok(),
@@ -47,6 +47,7 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         ScanReply::decode(body.clone()).is_ok(),
         ReadRequest::decode(body.clone()).is_ok(),
         ReadReply::decode(body.clone()).is_ok(),
+        Head::decode(body).is_ok(),
         MergeRequest::decode(body.clone()).is_ok_and(|merge| Siblings::decode(&merge.record).is_ok()),
         MergeReply::decode(body.clone()).is_ok(),
         HintRequest::decode(body.clone()).is_ok_and(|hint| Siblings::decode(&hint.record).is_ok()),

@@ -3,5 +3,7 @@
 mod cluster;
 mod exchanges;
 mod failures;
+mod heads;
 mod rules;
 mod serving;
+mod trees;
