@@ -110,6 +110,8 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::CountHintsAsOwners, &[Checker::Durability], 60),
     (Mutation::KeepStandInActor, &[Checker::Siblings, Checker::AckedWrites, Checker::Bounds], 3_000),
     (Mutation::SkipTreeLeaf, &[Checker::Convergence], 200),
+    (Mutation::BelieveStaleTree, &[Checker::Convergence], 400),
+    (Mutation::TrustHead, &[Checker::Siblings], 400),
 ];
 
 #[test]

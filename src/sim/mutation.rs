@@ -1,7 +1,8 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. One cannot be had from outside, and has a hook in the rules (`Shard::keep_stand_in_actors`).
+//! program as it ships. Two cannot be had from outside, and have hooks in the rules (`Shard::keep_stand_in_actors`,
+//! `Shard::trust_heads`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
 //! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
@@ -48,11 +49,15 @@ pub enum Mutation {
     KeepStandInActor,
     /// Some leaves of the hash tree are not listed.
     SkipTreeLeaf,
+    /// A stored hash tree outlives the writes that come after it.
+    BelieveStaleTree,
+    /// Rules 4 and 5: the head of an item is taken for the item.
+    TrustHead,
 }
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -72,5 +77,7 @@ impl Mutation {
         Self::CountHintsAsOwners,
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
+        Self::BelieveStaleTree,
+        Self::TrustHead,
     ];
 }

@@ -130,6 +130,8 @@ pub(super) struct World {
     pub(super) turns: Draw,
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
+    /// Whether a process is told to end, or killed.
+    pub(super) cleanly: Draw,
     /// The node of which two processes run, and how many lives their second ones had.
     pub(super) twin_of: Option<u16>,
     pub(super) twin_lives: u32,
@@ -169,6 +171,7 @@ impl World {
             turns: Draw::new(seed, "turns"),
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
+            cleanly: Draw::new(seed, "clean stops"),
             twin_of: None,
             twin_lives: 0,
             settled: Tally::default(),
