@@ -43,6 +43,7 @@ mod slow_peer;
 mod standing_in;
 mod storing;
 mod strangers;
+mod trees;
 
 use std::time::{Duration, Instant};
 
