@@ -3,6 +3,7 @@
 mod cluster;
 mod exchanges;
 mod failures;
+mod field;
 mod heads;
 mod rules;
 mod serving;
