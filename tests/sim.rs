@@ -149,6 +149,8 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::ReapDespiteHints, &[Checker::Deletes], 1_000),
     (Mutation::TakeObsoleteBack, &[Checker::Deletes], 1_000),
     (Mutation::StripUnproven, &[Checker::Deletes], 400),
+    (Mutation::BelieveStaleTree, &[Checker::Convergence], 400),
+    (Mutation::TrustHead, &[Checker::Siblings], 400),
     (Mutation::ForgetUnreachable, &[Checker::Detector], 200),
     (Mutation::RepeatGossip, &[Checker::Detector], 60),
     (Mutation::KeepReturnsFromShards, &[Checker::Convergence, Checker::Termination], 200),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::protocol::shard::Counters;
+use crate::protocol::types::PartitionId;
 use crate::protocol::wire::NodeStatus;
 
 /// What a scrape shows.
@@ -25,6 +26,8 @@ pub struct NodeNumbers {
     pub oldest_hint: Duration,
     /// How long ago everything on the node agreed with the other owners' copies; none while that is not known.
     pub in_sync_age: Option<Duration>,
+    /// The same for each partition.
+    pub in_sync: Vec<(PartitionId, Option<Duration>)>,
     /// What the members say of each other.
     pub gossip: crate::protocol::membership::Counters,
     /// Requests under way.
@@ -107,13 +110,19 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
             "Replicas that a read found behind and sent the merge.",
             sum(|c| c.read_repairs),
         ),
+        ("quorate_heads_sent_total", "Heads sent in place of large copies.", sum(|c| c.heads_sent)),
+        ("quorate_values_fetched_total", "Values fetched that no copy had.", sum(|c| c.values_fetched)),
         ("quorate_exchanges_begun_total", "Exchanges begun here.", sum(|c| c.exchanges_begun)),
         ("quorate_exchanges_completed_total", "Exchanges that left both sides equal.", sum(|c| c.exchanges_completed)),
         ("quorate_exchanges_failed_total", "Exchanges that were broken off.", sum(|c| c.exchanges_failed)),
         ("quorate_exchange_differences_total", "Items that exchanges found to differ.", sum(|c| c.differences)),
+        ("quorate_exchange_pages_matched_total", "Pages of items that were the same.", sum(|c| c.pages_matched)),
         ("quorate_exchange_items_fetched_total", "Items fetched by exchanges.", sum(|c| c.items_fetched)),
         ("quorate_exchange_items_given_total", "Items given by exchanges.", sum(|c| c.items_given)),
         ("quorate_exchange_bytes_total", "Bytes sent by exchanges begun here.", sum(|c| c.exchange_bytes)),
+        ("quorate_trees_taken_total", "Hash trees left by the process before.", sum(|c| c.trees_taken)),
+        ("quorate_trees_built_total", "Hash trees built because there was none.", sum(|c| c.trees_built)),
+        ("quorate_trees_verified_total", "Hash trees found to be those of the disk.", sum(|c| c.trees_verified)),
         ("quorate_rot_found_total", "Partitions found to have changed without a write.", sum(|c| c.rot_found)),
         ("quorate_copies_restored_total", "Damaged copies replaced by the other owners'.", sum(|c| c.restored)),
         ("quorate_hints_stored_total", "Hints taken in for other nodes.", sum(|c| c.hints_stored)),
@@ -181,8 +190,22 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         gauge.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         page.register(Box::new(gauge))?;
     }
+    partitions(&page, &numbers.in_sync)?;
     peers(&page, status)?;
     Ok(page)
+}
+
+/// A line for each partition of which it is known since when it agrees with all its owners.
+fn partitions(page: &Registry, in_sync: &[(PartitionId, Option<Duration>)]) -> prometheus::Result<()> {
+    let help = "Seconds since the partition agreed with all its other owners' copies; absent until it has.";
+    let ages = IntGaugeVec::new(Opts::new("quorate_partition_in_sync_age_seconds", help), &["partition"])?;
+    page.register(Box::new(ages.clone()))?;
+    for (partition, age) in in_sync {
+        let Some(age) = age else { continue };
+        let label = partition.to_string();
+        ages.with_label_values(&[label.as_str()]).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+    Ok(())
 }
 
 /// A line for each other member.

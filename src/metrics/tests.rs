@@ -38,6 +38,7 @@ fn numbers() -> NodeNumbers {
         hint_bytes: 900,
         oldest_hint: Duration::from_secs(3),
         in_sync_age: Some(Duration::from_secs(12)),
+        in_sync: vec![(PartitionId::new(3), Some(Duration::from_secs(9))), (PartitionId::new(4), None)],
         gossip: crate::protocol::membership::Counters { suspicions: 2, ..Default::default() },
         in_flight: 1,
         turns: 2,
@@ -61,6 +62,7 @@ fn shards_are_summed_and_every_number_has_one_name() {
         "quorate_failures_total{code=\"quorum_not_met\"} 4",
         "quorate_peer_connected{peer=\"n2\"} 1",
         "quorate_boot_generation 3",
+        "quorate_partition_in_sync_age_seconds{partition=\"p0003\"} 9",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
     }

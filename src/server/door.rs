@@ -64,6 +64,7 @@ impl Door for NodeDoor {
             hint_bytes: reports.iter().map(|report| report.hints.1).sum(),
             oldest_hint: reports.iter().map(|report| report.oldest_hint).max().unwrap_or_default(),
             in_sync_age: oldest(reports.iter().map(|report| report.in_sync_age)),
+            in_sync: reports.iter().flat_map(|report| report.in_sync.iter().copied()).collect(),
             gossip: self.shared.gossip().map(super::gossip::Gossip::counters).unwrap_or_default(),
             in_flight: reports.iter().map(|report| report.in_flight as u64).sum(),
             turns: reports.iter().map(|report| report.turns).sum(),

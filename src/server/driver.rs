@@ -113,7 +113,10 @@ impl<'seat> Driver<'seat> {
             }
             drop(rest);
             if self.is_finished() {
-                return Ending::Stopped;
+                return match self.store_trees() {
+                    Ok(()) => Ending::Stopped,
+                    Err(error) => Ending::DiskFailed(error.to_string()),
+                };
             }
         }
     }
@@ -171,6 +174,11 @@ impl<'seat> Driver<'seat> {
                     oldest_hint: self.shard.oldest_hint(now),
                     unverified: self.shard.is_unverified(),
                     in_sync_age: self.shard.in_sync_since().map(|since| now.instant.since(since)),
+                    in_sync: self
+                        .shard
+                        .partitions_in_sync_since()
+                        .map(|(partition, since)| (partition, since.map(|since| now.instant.since(since))))
+                        .collect(),
                     turns: self.turns,
                     commits: self.commits,
                 };
@@ -207,6 +215,18 @@ impl<'seat> Driver<'seat> {
         }
         self.carry_out();
         Ok(())
+    }
+
+    /// Leaves the hash trees to the next process, after the last turn.
+    fn store_trees(&mut self) -> Result<(), CommitError> {
+        loop {
+            let batch = self.shard.store_trees();
+            if batch.mutations.is_empty() {
+                return Ok(());
+            }
+            self.sequence = self.storage.commit(&batch)?;
+            self.commits += 1;
+        }
     }
 
     fn carry_out(&mut self) {

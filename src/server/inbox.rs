@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use crate::protocol::shard::{Counters, PeerIndex};
+use crate::protocol::types::PartitionId;
 use crate::protocol::wire::Frame;
 use crate::storage::ReadCompletion;
 use crate::transport::{Gate, LaneSender};
@@ -86,6 +87,8 @@ pub(crate) struct ShardReport {
     pub(crate) unverified: bool,
     /// How long ago everything here agreed with the other owners' copies; none while that is not known.
     pub(crate) in_sync_age: Option<Duration>,
+    /// The same for each partition.
+    pub(crate) in_sync: Vec<(PartitionId, Option<Duration>)>,
     /// Requests under way.
     pub(crate) in_flight: usize,
     /// Hints that are kept, and their bytes.

@@ -28,8 +28,8 @@ const BYTES_PER_REQUEST_MAX: u64 = 400_000;
 const COMPARISONS_MAX: u64 = 1;
 /// Frames of one comparison of what is equal: a question and an answer.
 const FRAMES_PER_COMPARISON: u64 = 2;
-/// Bytes of one: headers, 64 sums, and the hash of a clock.
-const BYTES_PER_COMPARISON: u64 = 700;
+/// Bytes of one: headers, a root, and the hash of a clock.
+const BYTES_PER_COMPARISON: u64 = 120;
 /// What else may be sent in a quiet second: the last of something that went on until then.
 const FRAMES_FREE: u64 = 20;
 

@@ -2,7 +2,7 @@
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
 //! program as it ships. Three cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
-//! `Shard::break_reaping`, `Layout::with_two_copies_on_one_node`).
+//! `Shard::break_reaping`, `Shard::trust_heads`, `Layout::with_two_copies_on_one_node`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
 //! No mutation, and why: rules 10 and 11 (there is one layout, and nobody is removed).
@@ -63,6 +63,10 @@ pub enum Mutation {
     TakeObsoleteBack,
     /// Rule 13: an entry of a vector is stripped without asking anybody.
     StripUnproven,
+    /// A stored hash tree outlives the writes that come after it.
+    BelieveStaleTree,
+    /// Rules 4 and 5: the head of an item is taken for the item.
+    TrustHead,
     /// A member that was found unreachable is never spoken to again.
     ForgetUnreachable,
     /// A node says everything to others ten times over.
@@ -73,7 +77,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -100,6 +104,8 @@ impl Mutation {
         Self::ReapDespiteHints,
         Self::TakeObsoleteBack,
         Self::StripUnproven,
+        Self::BelieveStaleTree,
+        Self::TrustHead,
         Self::ForgetUnreachable,
         Self::RepeatGossip,
         Self::KeepReturnsFromShards,

@@ -71,6 +71,9 @@ impl World {
             }
             Fault::OneWayCut | Fault::Clog | Fault::Reset => {}
             Fault::Crash => {
+                if self.cleanly.chance(500_000) {
+                    self.leave_trees(number);
+                }
                 self.stop(number, "killed");
                 self.heap.push(self.now + lasts, Event::Start { node: number });
             }
@@ -104,6 +107,7 @@ impl World {
                 if self.may_damage(number) {
                     let rotten = self.nodes[at].disk.rot_header(&mut self.disks);
                     self.nodes[at].damaged |= rotten;
+                    self.nodes[at].rotten |= rotten;
                 }
             }
             Fault::BitRot => {
@@ -111,6 +115,7 @@ impl World {
                     let broken = self.options.mutation;
                     let rotten = self.nodes[at].disk.rot(&mut self.disks, broken);
                     self.nodes[at].damaged |= rotten.is_some();
+                    self.nodes[at].rotten |= rotten.is_some();
                 }
             }
             Fault::ReadErrors => {

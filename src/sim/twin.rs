@@ -55,6 +55,7 @@ impl World {
         twin.unverified = unverified;
         twin.damaged = true;
         twin.split = true;
+        twin.rotten = original.rotten;
         twin.life = self.twin_lives;
         self.nodes.push(twin);
         self.twin_of = Some(of);
@@ -79,6 +80,7 @@ impl World {
         let original = &mut self.nodes[usize::from(of)];
         drop(original.disk.replace(twin.disk.committed_image()));
         original.unverified |= twin.unverified;
+        original.rotten |= twin.rotten;
         self.heap.push(self.now + MS, Event::Start { node: of });
     }
 

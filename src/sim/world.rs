@@ -147,6 +147,8 @@ pub(super) struct World {
     pub(super) turns: Draw,
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
+    /// Whether a process is told to end, or killed.
+    pub(super) cleanly: Draw,
     pub(super) gossip: Draw,
     /// The node of which two processes run, and how many lives their second ones had.
     pub(super) twin_of: Option<u16>,
@@ -192,6 +194,7 @@ impl World {
             turns: Draw::new(seed, "turns"),
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
+            cleanly: Draw::new(seed, "clean stops"),
             gossip: Draw::new(seed, "gossip"),
             twin_of: None,
             twin_lives: 0,

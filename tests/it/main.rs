@@ -47,6 +47,7 @@ mod slow_peer;
 mod standing_in;
 mod storing;
 mod strangers;
+mod trees;
 
 use std::time::{Duration, Instant};
 

@@ -67,6 +67,12 @@ impl Partition {
         &self.clock
     }
 
+    /// The sequence of the newest entry of the change log.
+    #[must_use]
+    pub fn last_change(&self) -> u64 {
+        self.log.last()
+    }
+
     /// Forgets the actor, so that the next write draws a new one: to be called whenever state that it minted for was
     /// lost.
     pub fn rotate_actor(&mut self) {

@@ -11,14 +11,14 @@ use super::operation::Operations;
 use super::settling::{Clocks, Lives};
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
-use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step};
+use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, Schedule, Side, Step, Stretch};
 use crate::protocol::merkle::{Tree, leaf_range};
 use crate::protocol::replica::{ItemKey, ItemRange, PartitionClock, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
 use crate::protocol::version::Retired;
 use crate::protocol::wire::{
     CompareReply, CompareRequest, ConfirmReply, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind,
-    MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult, decode_control,
+    MergeReply, MergeRequest, Reach, ReadReply, ReadRequest, ReadResult, decode_control,
 };
 
 /// Between the two looks at a leaf: longer than a write is in flight.
@@ -74,7 +74,7 @@ pub(super) enum Wanted {
     Tree,
     Reapable,
     Exchange(u64),
-    Peer { source: Source, correlation: u64 },
+    Peer { source: Source, correlation: u64, hash: u64 },
 }
 
 /// The exchanges of a shard, and what they stand on.
@@ -98,7 +98,9 @@ impl Shard {
     pub(super) fn plan_exchanges(&mut self) {
         let now = Instant::from_nanos(0);
         for pair in self.pairs() {
-            self.exchanges.schedule.add(pair, now);
+            // No tree was left, or a write came after it: the partition was not stopped cleanly, and goes first.
+            let disturbed = !self.exchanges.trees.is_ready(pair.partition);
+            self.exchanges.schedule.add(pair, now, disturbed);
         }
         for partition in self.partitions.keys() {
             self.exchanges.trees.want(*partition);
@@ -155,6 +157,11 @@ impl Shard {
         self.exchanges.schedule.partition_in_sync(partition)
     }
 
+    /// The same for each partition of this shard.
+    pub fn partitions_in_sync_since(&self) -> impl Iterator<Item = (PartitionId, Option<Instant>)> {
+        self.partitions.keys().map(|partition| (*partition, self.partition_in_sync_since(*partition)))
+    }
+
     /// The hash tree of a partition; `None` while it is being built.
     #[must_use]
     pub fn tree(&self, partition: PartitionId) -> Option<&Tree> {
@@ -163,7 +170,7 @@ impl Shard {
 
     /// Has everything that is stored compared with what should be, in the background and throttled.
     pub fn verify(&mut self, now: Now) {
-        self.exchanges.trees.verify_all(now.instant);
+        self.exchanges.trees.verify_all();
         self.look_by(now.instant);
     }
 
@@ -223,14 +230,16 @@ impl Shard {
             }
         }
         while !self.stopping {
-            let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
-            let Exchanges { schedule, unverified, .. } = &mut self.exchanges;
+            let Exchanges { schedule, unverified, trees, .. } = &mut self.exchanges;
+            // One whose tree is being built is compared as soon as there is something to compare.
+            let can_be = |pair: Pair| self.peers.is_up(PeerIndex::new(pair.peer)) && trees.is_ready(pair.partition);
             let doubted = |partition: PartitionId| unverified.contains_key(&partition);
-            let Some(pair) = schedule.begin(now.instant, reachable, doubted) else { break };
+            let Some(pair) = schedule.begin(now.instant, can_be, doubted) else { break };
             self.begin_exchange(now, pair, storage);
         }
-        let reachable = |peer: u16| !self.stopping && self.peers.is_up(PeerIndex::new(peer));
-        let scheduled = self.exchanges.schedule.next_due(reachable);
+        let (peers, trees, stopping) = (&self.peers, &self.exchanges.trees, self.stopping);
+        let can_be = |pair: Pair| !stopping && peers.is_up(PeerIndex::new(pair.peer)) && trees.is_ready(pair.partition);
+        let scheduled = self.exchanges.schedule.next_due(can_be);
         let running = self.exchanges.running.values().map(|running| running.pause_until.unwrap_or(running.deadline));
         let next = running.chain(scheduled).chain(self.exchanges.trees.build_at()).min();
         let latest = now.instant.after(LOOK_EVERY);
@@ -238,11 +247,6 @@ impl Shard {
     }
 
     fn begin_exchange(&mut self, now: Now, pair: Pair, storage: &mut dyn Storage) {
-        if !self.exchanges.trees.is_ready(pair.partition) {
-            // Not a failure of the pair: it is compared as soon as there is something to compare.
-            self.exchanges.trees.want(pair.partition);
-            return self.exchanges.schedule.finish(pair, false, now.instant, 0);
-        }
         self.counters.exchanges_begun += 1;
         self.exchanges.next += 1;
         let number = self.exchanges.next;
@@ -271,7 +275,8 @@ impl Shard {
             match step {
                 Step::Compare(inner) => {
                     let clock = running.clocks.fingerprint();
-                    let request = CompareRequest { partition: pair.partition, clock, inner };
+                    let root = self.exchanges.trees.get(pair.partition).map_or(0, Tree::root);
+                    let request = CompareRequest { partition: pair.partition, clock, root, inner };
                     let asked = Asked::Compare { exchange: number };
                     self.ask(now, pair, asked, Kind::Compare, request.body_bytes(), |out| request.encode(out));
                 }
@@ -280,14 +285,14 @@ impl Shard {
                     running.pause_until = Some(until);
                     self.look_by(until);
                 }
-                Step::List(Side::Ours, leaf, after) => {
+                Step::List(leaf, after) => {
                     let id = self.items.next_read();
                     let range = self.leaf(pair.partition, leaf, after);
                     self.exchanges.pages.insert(id, Wanted::Exchange(number));
                     storage.items(id, range);
                 }
-                Step::List(Side::Theirs, leaf, after) => {
-                    let request = KeysRequest { partition: pair.partition, leaf, after };
+                Step::Match(Stretch { leaf, after, until, hash }) => {
+                    let request = KeysRequest { partition: pair.partition, leaf, after, until, hash };
                     let asked = Asked::Keys { exchange: number };
                     self.ask(now, pair, asked, Kind::Keys, request.body_bytes(), |out| request.encode(out));
                 }
@@ -333,7 +338,7 @@ impl Shard {
             return self.moved(now, number, Moved::Failed, storage);
         };
         if difference.theirs {
-            let request = ReadRequest { address };
+            let request = ReadRequest { address, wanted: Vec::new() };
             let asked = Asked::Fetch { exchange: number, key };
             return self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
         }
@@ -430,7 +435,11 @@ impl Shard {
             Asked::Keys { exchange } => {
                 let reply = (kind == Some(Kind::KeysReply)).then(|| KeysReply::decode(body()).ok()).flatten();
                 let Some(reply) = reply else { return self.fail_exchange(now, exchange, storage) };
-                self.listed(now, exchange, Side::Theirs, reply.items, reply.more, storage);
+                match reply.reach {
+                    Reach::All => self.listed(now, exchange, Side::Theirs, reply.items, false, storage),
+                    Reach::More => self.listed(now, exchange, Side::Theirs, reply.items, true, storage),
+                    Reach::Same => self.matched(now, exchange, storage),
+                }
             }
             Asked::Fetch { exchange, key } => {
                 let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
@@ -444,7 +453,10 @@ impl Shard {
                         Err(_) => return self.moved(now, exchange, Moved::Failed, storage),
                     },
                     Some(ReadResult::Unreadable) => return self.moved(now, exchange, Moved::Unreadable, storage),
-                    None => return self.moved(now, exchange, Moved::Failed, storage),
+                    // The whole item was asked for.
+                    Some(ReadResult::Head(_) | ReadResult::Part(_)) | None => {
+                        return self.moved(now, exchange, Moved::Failed, storage);
+                    }
                 };
                 self.counters.items_fetched += 1;
                 self.exchange_with_copy(now, exchange, partition, &key, &address, theirs, storage);
@@ -491,7 +503,7 @@ impl Shard {
         key: &ItemKey,
         address: &Address,
     ) {
-        let request = ReadRequest { address: address.clone() };
+        let request = ReadRequest { address: address.clone(), wanted: Vec::new() };
         let asked = Asked::Restore { key: key.clone() };
         let pair = Pair { partition, peer };
         self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
@@ -508,6 +520,14 @@ impl Shard {
     ) {
         if let Some(running) = self.exchanges.running.get_mut(&number) {
             running.exchange.handle_items(side, items, more);
+            self.drive(now, number, storage);
+        }
+    }
+
+    /// The other side has the same items in a stretch.
+    fn matched(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
+        if let Some(running) = self.exchanges.running.get_mut(&number) {
+            running.exchange.handle_match();
             self.drive(now, number, storage);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::confirming::End;
+use super::heads::Extent;
 use super::{Now, Shard, Source, View};
 use crate::protocol::merkle::item_hash;
 use crate::protocol::replica::{ItemKey, Lookup, Mutation, ReadError, ReadId, Storage, Unreadable, open_copy};
@@ -38,7 +39,7 @@ pub(super) enum Task {
     /// Store what an operation read elsewhere.
     StoreMerged { operation: u64 },
     /// Send it to a peer.
-    Read { source: Source, correlation: u64 },
+    Read { source: Source, correlation: u64, extent: Extent },
     /// Join a peer's item: into this node's copy, or into a hint.
     Merge { source: Source, header: Header, address: Address, held: Held },
     /// Join what a read found that was answered already.
@@ -226,7 +227,9 @@ impl Shard {
             Task::Answer { operation } => self.local_copy_read(now, operation, copy, storage),
             Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
             Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
-            Task::Read { source, correlation } => self.send_copy((source, correlation), partition, key, copy),
+            Task::Read { source, correlation, extent } => {
+                self.send_copy((source, correlation), partition, key, copy, &extent);
+            }
             Task::Merge { source, header, address, held } => {
                 self.merge(now, (source, header), &address, partition, key, held, copy);
             }

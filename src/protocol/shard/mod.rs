@@ -24,6 +24,7 @@ mod comparing;
 mod confirming;
 mod exchanging;
 mod handoff;
+mod heads;
 mod hints;
 mod items;
 mod operation;
@@ -31,6 +32,7 @@ mod output;
 mod peers;
 mod reading;
 mod reaping;
+mod recent;
 mod relaying;
 mod release;
 mod restoring;
@@ -99,6 +101,7 @@ pub struct Shard {
     /// Partitions of others, for which this node mints as a stand-in.
     stand_ins: BTreeMap<PartitionId, Partition>,
     keeps_actors: bool,
+    trusts_heads: bool,
     fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
     hints: Hints,
     exchanges: Exchanges,
@@ -133,9 +136,17 @@ impl Shard {
     ) -> Result<Self, ReadError> {
         assert!(config.shard < config.shards, "a shard's number is below the number of shards");
         let mut partitions = BTreeMap::new();
+        let (mut exchanges, mut counters) = (Exchanges::default(), Counters::default());
         for partition in view.layout.owned_by(view.me) {
             if partition.as_u16() % config.shards == config.shard {
-                partitions.insert(partition, Partition::load(partition, &storage.load(partition)?)?);
+                let image = storage.load(partition)?;
+                let state = Partition::load(partition, &image)?;
+                if let Some(record) = &image.tree {
+                    let (bits, sequence) = (view.layout.partition_bits(), state.last_change());
+                    let taken = exchanges.trees.take_stored(record, partition, bits, sequence);
+                    counters.trees_taken += u64::from(taken);
+                }
+                partitions.insert(partition, state);
             }
         }
         let mut shard = Self {
@@ -147,9 +158,10 @@ impl Shard {
             partitions,
             stand_ins: BTreeMap::new(),
             keeps_actors: false,
+            trusts_heads: false,
             fallbacks: BTreeMap::new(),
             hints: Hints::default(),
-            exchanges: Exchanges::default(),
+            exchanges,
             restores: Restores::default(),
             reaping: Reaping::default(),
             confirms: Confirms::default(),
@@ -159,7 +171,7 @@ impl Shard {
             batch: Batch::default(),
             outbox: Vec::new(),
             ready: Vec::new(),
-            counters: Counters::default(),
+            counters,
             stopping: false,
         };
         shard.load_hints(storage)?;
@@ -198,6 +210,12 @@ impl Shard {
     #[doc(hidden)]
     pub fn keep_stand_in_actors(&mut self) {
         self.keeps_actors = true;
+    }
+
+    /// Breaks rules 4 and 5, so that the simulated world can prove that it would notice.
+    #[doc(hidden)]
+    pub fn trust_heads(&mut self) {
+        self.trusts_heads = true;
     }
 
     /// Whether the disk is nearly full: new values and hints are refused.
@@ -350,7 +368,9 @@ impl Shard {
                 state.seal(now.wall, &mut self.batch);
             }
         }
-        std::mem::take(&mut self.batch)
+        let mut batch = std::mem::take(&mut self.batch);
+        self.exchanges.trees.outdate_stored(&mut batch);
+        batch
     }
 
     /// What is to be carried out now, in order.
@@ -399,7 +419,9 @@ impl Shard {
         let request = ReadRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.serve_read(now, source, header.correlation, &request.address, partition, hash, storage);
+                let extent = heads::Extent::of(&header, request.wanted);
+                let asker = (source, header.correlation);
+                self.serve_read(now, asker, &request.address, extent, (partition, hash), storage);
                 Ok(())
             }
             // Of an item that it does not own a node has hints at most.

@@ -108,6 +108,8 @@ pub(super) struct Reading {
     pub(super) fallbacks_pending: u8,
     /// Whether what was heard is compared with what is known here to be obsolete.
     pub(super) judged: Judged,
+    /// When each slot's owner was asked, until that was put to use.
+    asked_at: [Option<Instant>; REPLICAS_MAX],
 }
 
 /// How far that is.
@@ -119,6 +121,25 @@ pub(super) enum Judged {
     Waits,
     /// It is done.
     Done,
+}
+
+impl Reading {
+    /// A read for which this node's own copy is being looked at.
+    pub(super) fn new(get: Get, purpose: Purpose, me: Slot) -> Self {
+        let asked_at = [None; REPLICAS_MAX];
+        Self { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, judged: Judged::NotYet, asked_at }
+    }
+
+    pub(super) fn note_asked(&mut self, slot: Slot, now: Instant) {
+        if let Some(at) = self.asked_at.get_mut(slot.as_index()) {
+            *at = Some(now);
+        }
+    }
+
+    /// Since when the slot's owner owes its answer; once.
+    pub(super) fn take_asked(&mut self, slot: Slot) -> Option<Instant> {
+        self.asked_at.get_mut(slot.as_index())?.take()
+    }
 }
 
 /// The owners of an item's partition, by slot.

@@ -108,6 +108,10 @@ pub struct Counters {
     pub fetches: u64,
     /// Replicas that a read found behind, and sent what they lack.
     pub read_repairs: u64,
+    /// Heads sent in place of large copies.
+    pub heads_sent: u64,
+    /// Values fetched because a head named them and no copy had them.
+    pub values_fetched: u64,
     /// Hints that peers asked this node to keep.
     pub hints_asked: u64,
     /// Hints taken in; one that is joined into another is not counted again.
@@ -126,6 +130,8 @@ pub struct Counters {
     pub exchanges_failed: u64,
     /// Items that exchanges found to differ.
     pub differences: u64,
+    /// Pages of items that a peer and this node had alike.
+    pub pages_matched: u64,
     /// Items fetched because a peer had more of them.
     pub items_fetched: u64,
     /// Items given because a peer had less of them.
@@ -134,6 +140,12 @@ pub struct Counters {
     pub exchange_bytes: u64,
     /// Clocks that learnt something from another owner's, after an exchange that left both sides equal.
     pub clocks_joined: u64,
+    /// Hash trees taken over from the process before.
+    pub trees_taken: u64,
+    /// Hash trees built from what is on the disk because there was none.
+    pub trees_built: u64,
+    /// Hash trees built from what is on the disk and found to be the ones that writes kept.
+    pub trees_verified: u64,
     /// Partitions in which bytes had changed without a write.
     pub rot_found: u64,
     /// Damaged copies replaced by what the other owners have.

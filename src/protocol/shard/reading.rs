@@ -1,5 +1,6 @@
 //! Coordinating reads: R replicas are asked, one more when one is slow, and what they say is merged.
 
+use super::heads::head_of;
 use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
@@ -34,6 +35,7 @@ impl Shard {
         let strictness = request.strictness;
         let id = self.begin(now, source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
+        self.peers.earn_hedge();
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
     }
@@ -93,8 +95,7 @@ impl Shard {
         let policy = self.view.policy(operation.address.table());
         let get = Get::new(operation.owners.n(), r, policy);
         let (me, role) = (operation.owners.me(), operation.owners.role());
-        operation.reading =
-            Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, judged: Judged::NotYet });
+        operation.reading = Some(Reading::new(get, purpose, me));
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
@@ -137,7 +138,7 @@ impl Shard {
     }
 
     /// Asks the most willing replica that was not asked yet. False when there is none left.
-    fn ask_one(&mut self, now: Now, id: u64) -> bool {
+    pub(super) fn ask_one(&mut self, now: Now, id: u64) -> bool {
         loop {
             let Some(operation) = self.operations.get_mut(id) else { return false };
             let Some(reading) = &mut operation.reading else { return false };
@@ -151,23 +152,32 @@ impl Shard {
                 reading.get.add_result(slot, Replied::Unknown);
                 continue;
             }
-            let request = ReadRequest { address: operation.address.clone() };
+            let request = ReadRequest { address: operation.address.clone(), wanted: Vec::new() };
             let header = Header::new(Kind::Read, id, remaining_ms(now, operation.deadline), self.view.layout.id());
+            // This node's own copy is read whole: of a large item the others need not send what it has.
+            let whole_here =
+                owners.role() == Role::Owner && !self.exchanges.unverified.contains_key(&operation.partition);
+            let head = whole_here && reading.purpose == Purpose::Answer && reading.get.is_complete();
+            let header = match head {
+                true => header.with_head(),
+                false => header,
+            };
             let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
             let partition = operation.partition;
+            reading.note_asked(slot, now.instant);
             self.peers.asked(peer, now.instant);
             self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
             return true;
         }
     }
 
-    fn arm_hedge(&mut self, now: Now, id: u64) {
+    pub(super) fn arm_hedge(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &operation.reading else { return };
         let owners = operation.owners;
         let waits = |slot: &Slot| reading.asked & (1 << slot.as_index()) != 0 && !reading.get.has_answered(*slot);
         let asked = owners.others().filter(waits).map(|slot| owners.peer(slot));
-        let at = now.instant.after(self.peers.hedge_after(asked));
+        let at = now.instant.after(self.peers.hedge_after(now.instant, asked));
         let open = owners.slots().any(|slot| reading.asked & (1 << slot.as_index()) == 0);
         if reading.purpose == Purpose::Fetch {
             let half = operation.deadline.since(now.instant) / 2;
@@ -184,13 +194,23 @@ impl Shard {
         if reading.purpose == Purpose::Fetch {
             return self.gathered(now, id, storage);
         }
+        if !reading.get.is_complete() && reading.get.enough() == Enough::Met {
+            return self.fetch_again(now, id, storage);
+        }
         // A cluster that is slow as a whole must not be asked for more by everybody (5 % of reads, and a few).
-        if self.counters.hedges > HEDGES_FREE + self.counters.gets / HEDGES_SHARE
-            && now.instant.since(operation.began) < HEDGE_ANYWAY
-        {
-            let later = operation.began.after(HEDGE_ANYWAY);
-            self.operations.arm(later, id, Timer::Hedge);
+        let (owners, began) = (operation.owners, operation.began);
+        if now.instant.since(began) < HEDGE_ANYWAY && !self.peers.spend_hedge() {
+            self.operations.arm(began.after(HEDGE_ANYWAY), id, Timer::Hedge);
             return;
+        }
+        // What they will have taken nobody may wait to see: it is this long at least.
+        let Some(reading) = self.operations.get_mut(id).and_then(|operation| operation.reading.as_mut()) else {
+            return;
+        };
+        for slot in owners.others() {
+            if let Some(asked) = reading.take_asked(slot) {
+                self.peers.read_took(owners.peer(slot), now.instant, now.instant.since(asked));
+            }
         }
         if self.ask_one(now, id) {
             self.counters.hedges += 1;
@@ -244,6 +264,11 @@ impl Shard {
             return;
         };
         let slot = operation.owners.slot_of(peer);
+        if let (Some(slot), Some(reading)) = (slot, &mut operation.reading)
+            && let Some(asked) = reading.take_asked(slot)
+        {
+            self.peers.read_took(peer, now.instant, now.instant.since(asked));
+        }
         let reply = match ReadReply::decode(frame.body) {
             Ok(ReadReply { result: ReadResult::Absent, unverified }) => {
                 Replied::Copy { item: Siblings::default(), unverified }
@@ -255,12 +280,22 @@ impl Shard {
                     Err(_) => Replied::Unknown,
                 }
             }
+            Ok(ReadReply { result: ReadResult::Head(head), unverified }) => {
+                head_of(&operation.address, &head, unverified, self.trusts_heads)
+            }
+            Ok(ReadReply { result: ReadResult::Part(record), .. }) => {
+                match (slot, open_copy(&operation.address, &record)) {
+                    (Some(slot), Ok(part)) => return self.values_fetched(now, id, slot, &part, storage),
+                    _ => Replied::Unknown,
+                }
+            }
             Ok(ReadReply { result: ReadResult::Unreadable, .. }) | Err(_) => Replied::Unknown,
         };
         match (slot, reply) {
             (Some(slot), reply) => self.copy_read(now, id, slot, reply, storage),
             (None, Replied::Copy { item, .. }) => self.fallback_read(now, id, Some(&item), storage),
-            (None, Replied::Unknown) => self.fallback_read(now, id, None, storage),
+            // A fallback is never asked for a head.
+            (None, Replied::Unknown | Replied::Head { .. }) => self.fallback_read(now, id, None, storage),
         }
     }
 
@@ -293,7 +328,10 @@ impl Shard {
             return;
         }
         let Some(reading) = &mut operation.reading else { return };
-        let useless = matches!(reply, Replied::Unknown | Replied::Copy { unverified: true, .. });
+        let useless = match reply {
+            Replied::Unknown => true,
+            Replied::Copy { unverified, .. } | Replied::Head { unverified, .. } => unverified,
+        };
         reading.get.add_result(slot, reply);
         if useless {
             self.ask_more(now, id);
@@ -313,6 +351,7 @@ impl Shard {
             (Purpose::Answer, _) => match enough {
                 Enough::Wait => {}
                 Enough::Failed => self.fail(now, id),
+                Enough::Met if !reading.get.is_complete() => self.fetch_values(now, id, storage),
                 Enough::Met => self.answer(now, id, storage),
             },
             (Purpose::DeleteSeen, _) => match enough {
@@ -494,10 +533,6 @@ impl Shard {
     }
 }
 
-/// One read of so many may ask one more replica ..
-const HEDGES_SHARE: u64 = 20;
-/// .. and so many beside that, so that a cluster without much traffic hedges too.
-const HEDGES_FREE: u64 = 100;
 /// After so long a slow replica is a silent one, and another is asked whatever the share.
 const HEDGE_ANYWAY: std::time::Duration = std::time::Duration::from_millis(200);
 

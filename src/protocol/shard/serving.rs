@@ -1,5 +1,6 @@
 //! Serving peers: copies read, items joined, keys listed.
 
+use super::heads::Extent;
 use super::hints::hint_reply;
 use super::items::{Held, LocalCopy, Task, overloaded};
 use super::reaping::BrokenReaping;
@@ -10,7 +11,7 @@ use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, PartitionId};
 use crate::protocol::version::{ConflictPolicy, Dot, Retired, Siblings};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ReadResult, ScanReply, ScanRequest,
+    Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ScanReply, ScanRequest,
 };
 
 /// Keys of one page at most: about 64 KiB of ordinary keys, and a bounded piece of work for the read pool.
@@ -19,20 +20,18 @@ const SCAN_KEYS_MAX: usize = 1_024;
 const SCANS_MAX: usize = 256;
 
 impl Shard {
-    #[expect(clippy::too_many_arguments, reason = "a request and where it belongs")]
     pub(super) fn serve_read(
         &mut self,
         now: Now,
-        source: Source,
-        correlation: u64,
+        (source, correlation): (Source, u64),
         address: &Address,
-        partition: PartitionId,
-        hash: KeyHash,
+        extent: Extent,
+        (partition, hash): (PartitionId, KeyHash),
         storage: &mut dyn Storage,
     ) {
         self.counters.replica_reads += 1;
         let key = ItemKey::new(address, hash);
-        let task = Task::Read { source, correlation };
+        let task = Task::Read { source, correlation, extent };
         if self.with_item(now, (partition, &key, address), task, storage).is_err() {
             self.reply_failure(source, correlation, &overloaded());
         }
@@ -45,12 +44,9 @@ impl Shard {
         partition: PartitionId,
         key: &ItemKey,
         copy: LocalCopy,
+        extent: &Extent,
     ) {
-        let result = match copy {
-            Ok(Some(held)) => ReadResult::Found(held.record),
-            Ok(None) => ReadResult::Absent,
-            Err(_) => ReadResult::Unreadable,
-        };
+        let result = self.told(copy, extent);
         let reply = ReadReply { result, unverified: self.doubts(partition) };
         let header = Header::new(Kind::ReadReply, correlation, 0, self.view.layout.id());
         let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));

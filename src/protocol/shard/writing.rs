@@ -434,6 +434,10 @@ impl Shard {
         if now.instant >= operation.deadline && !silent.is_empty() {
             why.push(format!("{silent} did not answer"));
         }
+        if !reading.get.is_complete() {
+            let late = self.names(operation, reading.get.fetching());
+            why.push(format!("{late} did not send a value that only its copy has"));
+        }
         let why = why.join("; ");
         let text = format!("read quorum not met: {answers} of {r} answers in {waited} ms ({why})");
         Failure::new(FailureCode::QuorumNotMet, text)

@@ -61,13 +61,11 @@ pub enum RecordError {
     Canonical(&'static str),
 }
 
-/// The causal part of a record, without its values.
+/// The causal part of a record, without its values: enough to compare an item, too little to show or store it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// What the versions replaced.
-    pub vector: VersionVector,
-    /// The versions' dots, rising.
-    pub dots: Vec<Dot>,
+pub struct Head {
+    item: Siblings,
+    lacking: Vec<Dot>,
 }
 
 impl Siblings {
@@ -147,21 +145,62 @@ impl Siblings {
     }
 }
 
-impl Summary {
-    /// Reads the causal part only.
+impl Head {
+    /// The head of a record: its bytes up to the first value, nothing copied.
     ///
     /// # Errors
-    /// The first thing that is wrong with the header.
-    pub fn decode(record: &Bytes) -> Result<Self, RecordError> {
-        let mut header = header_of(record)?;
+    /// The record is shorter than it says.
+    pub fn of(record: &Bytes) -> Result<Bytes, RecordError> {
+        let values = payload_bytes(record)?;
+        Ok(record.slice(..record.len() - values))
+    }
+
+    /// Reads a head. Every count is checked before anything is allocated for it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the bytes. Never panics.
+    pub fn decode(head: &Bytes) -> Result<Self, RecordError> {
+        let mut header = header_of(head)?;
         let vector = decode_vector(&mut header)?;
         let count = decode_count(&mut header, "versions", MERGED_VERSIONS_MAX, VERSION_BYTES)?;
-        let mut dots = Vec::with_capacity(count);
+        let mut versions = Vec::with_capacity(count);
+        let mut lacking = Vec::new();
         for _ in 0..count {
-            dots.push(decode_version(&mut header)?.0.dot);
+            let (version, length) = decode_version(&mut header)?;
+            if length > 0 {
+                lacking.push(version.dot);
+            }
+            versions.push(version);
         }
-        verify_header(record)?;
-        Ok(Self { vector, dots })
+        if header.has_remaining() {
+            return Err(RecordError::Trailing(header.remaining()));
+        }
+        let values = payload_bytes(head)?;
+        if values > 0 {
+            return Err(RecordError::Trailing(values));
+        }
+        verify_header(head)?;
+        let item =
+            Siblings::from_parts(vector, versions).ok_or(RecordError::Canonical("versions do not rise by dot"))?;
+        Ok(Self { item, lacking })
+    }
+
+    /// The item, with empty values.
+    #[must_use]
+    pub fn item(&self) -> &Siblings {
+        &self.item
+    }
+
+    /// The versions that have a value which is not here, by rising dot.
+    #[must_use]
+    pub fn lacking(&self) -> &[Dot] {
+        &self.lacking
+    }
+
+    /// Item and dots of what is lacking.
+    #[must_use]
+    pub fn into_parts(self) -> (Siblings, Vec<Dot>) {
+        (self.item, self.lacking)
     }
 }
 

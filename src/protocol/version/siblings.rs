@@ -38,6 +38,17 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether both are the same but for the bytes of their values.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.dot == other.dot
+            && self.checksum == other.checksum
+            && self.hlc == other.hlc
+            && self.write_id == other.write_id
+            && self.tombstone == other.tombstone
+            && self.expires_at == other.expires_at
+    }
+
     /// Whether the value is still the one that the client sent to this address.
     #[must_use]
     pub fn is_intact(&self, address: &Address) -> bool {
@@ -155,6 +166,33 @@ impl Siblings {
     #[must_use]
     pub fn value_bytes(&self) -> usize {
         self.versions.iter().map(|version| version.value.len()).sum()
+    }
+
+    /// Whether both are the same but for the bytes of their values: the values' checksums say what those are.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let alike = |(ours, theirs): (&Version, &Version)| ours.is_alike(theirs);
+        self.vector == other.vector
+            && self.versions.len() == other.versions.len()
+            && self.versions.iter().zip(&other.versions).all(alike)
+    }
+
+    /// Takes the values that are empty here from the same versions of another copy, whose checksums were verified.
+    pub fn fill(&mut self, from: &Self) {
+        for version in self.versions.iter_mut().filter(|version| version.value.is_empty()) {
+            if let Ok(at) = from.versions.binary_search_by_key(&version.dot, |held| held.dot)
+                && let Some(held) = from.versions.get(at).filter(|held| held.is_alike(version))
+            {
+                version.value = held.value.clone();
+            }
+        }
+    }
+
+    /// These versions and nothing else: no item, but a way to send their values.
+    #[must_use]
+    pub fn only(&self, wanted: &[Dot]) -> Self {
+        let versions = self.versions.iter().filter(|version| wanted.contains(&version.dot)).cloned().collect();
+        Self { vector: VersionVector::new(), versions }
     }
 
     /// A new write: drops the versions that its client had seen and adds it. The caller minted its dot above

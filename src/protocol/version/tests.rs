@@ -197,8 +197,14 @@ proptest! {
             let back = Siblings::decode(&record).unwrap();
             prop_assert_eq!(&back, &item);
             prop_assert_eq!(back.to_record(), record.clone());
-            let summary = Summary::decode(&record).unwrap();
-            prop_assert_eq!(&summary.vector, item.vector());
+            let head = Head::decode(&Head::of(&record).unwrap()).unwrap();
+            prop_assert!(head.item().is_alike(&item));
+            let with_values = item.versions().iter().filter(|version| !version.value.is_empty());
+            prop_assert_eq!(head.lacking(), with_values.map(|version| version.dot).collect::<Vec<_>>());
+            let mut filled = head.item().clone();
+            filled.fill(&item);
+            prop_assert_eq!(&filled, &item);
+            prop_assert_eq!(Head::decode(&record).is_ok(), item.value_bytes() == 0, "a record with values is no head");
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a coordinator asks of the replicas.
 //!
 //! ```text
-//!   Read        address
-//!   ReadReply   result u8 (0 found, 1 absent, 2 unreadable) | flags u8 (1 unverified) | record
+//!   Read        address | (count u16 | dot u128 per version whose value is wanted), left out for the whole item
+//!   ReadReply   result u8 (0 found, 1 absent, 2 unreadable, 3 head, 4 part) | flags u8 (1 unverified) | record
 //!   Merge       address | record
 //!   MergeReply  flags u8 (1 fsynced, 2 something of it is obsolete, 4 a value among that, 8 all of it)
 //!   Hint        home node u128 | address | record
@@ -10,26 +10,35 @@
 //! ```
 //!
 //! A merge carries the sender's whole item, and the record in it is byte for byte what the disk gets.
+//!
+//! A read whose header has the flag *head if large* may be answered with a head: the record up to its first value. A
+//! replica that answers so has verified the values' checksums, as for a whole answer. Values that turn out to be
+//! missing are asked for by dot; the answer has these versions only, a part, or the whole item when the replica holds
+//! just these, or lacks one of them by now.
 
 use bytes::{BufMut, Bytes};
 
 use super::WireError;
 use super::codec::{Reader, address_bytes, put_address};
 use super::frame::{Frame, Header};
-use crate::protocol::types::{Address, NodeId};
-use crate::protocol::version::{Retired, Siblings};
+use crate::protocol::types::limits::MERGED_VERSIONS_MAX;
+use crate::protocol::types::{ActorId, Address, NodeId};
+use crate::protocol::version::{Dot, Retired, Siblings};
 
 const FLAG_UNVERIFIED: u8 = 1;
 const FLAG_FSYNCED: u8 = 1;
 const FLAG_OBSOLETE: u8 = 2;
 const FLAG_VALUE_OBSOLETE: u8 = 4;
 const FLAG_ALL_OBSOLETE: u8 = 8;
+const DOT_BYTES: usize = 16;
 
 /// Asks a replica for its copy of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadRequest {
     /// Which item.
     pub address: Address,
+    /// Only these versions; none for the whole item.
+    pub wanted: Vec<Dot>,
 }
 
 /// What a replica found.
@@ -41,6 +50,10 @@ pub enum ReadResult {
     Absent,
     /// It cannot read its copy: unknown, which is never "not found".
     Unreadable,
+    /// The head of its record, whose values were verified.
+    Head(Bytes),
+    /// A record of the versions that were asked for, without a past.
+    Part(Bytes),
 }
 
 /// A replica's copy.
@@ -103,18 +116,37 @@ impl ReadRequest {
     /// Bytes of the body.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        address_bytes(&self.address)
+        let wanted = if self.wanted.is_empty() { 0 } else { 2 + self.wanted.len() * DOT_BYTES };
+        address_bytes(&self.address) + wanted
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut impl BufMut) {
         put_address(out, &self.address);
+        if self.wanted.is_empty() {
+            return;
+        }
+        out.put_u16(u16::try_from(self.wanted.len()).expect("an item has 4,096 versions at most"));
+        for dot in &self.wanted {
+            out.put_u64(dot.actor().as_u64());
+            out.put_u64(dot.counter());
+        }
     }
 
     /// Reads the body.
     pub fn decode(body: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let out = Self { address: reader.address()? };
+        let mut out = Self { address: reader.address()?, wanted: Vec::new() };
+        if reader.is_at_end() {
+            return Ok(out);
+        }
+        let count = reader.count(DOT_BYTES, "versions")?;
+        if count == 0 || count > MERGED_VERSIONS_MAX {
+            return Err(WireError::Field { what: "number of versions", found: count as u64 });
+        }
+        for _ in 0..count {
+            out.wanted.push(Dot::new(ActorId::new(reader.u64("actor")?), reader.u64("counter")?));
+        }
         reader.finish()?;
         Ok(out)
     }
@@ -125,7 +157,7 @@ impl ReadReply {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         2 + match &self.result {
-            ReadResult::Found(record) => record.len(),
+            ReadResult::Found(record) | ReadResult::Head(record) | ReadResult::Part(record) => record.len(),
             ReadResult::Absent | ReadResult::Unreadable => 0,
         }
     }
@@ -136,10 +168,13 @@ impl ReadReply {
             ReadResult::Found(_) => 0,
             ReadResult::Absent => 1,
             ReadResult::Unreadable => 2,
+            ReadResult::Head(_) => 3,
+            ReadResult::Part(_) => 4,
         });
         out.put_u8(u8::from(self.unverified) * FLAG_UNVERIFIED);
-        if let ReadResult::Found(record) = &self.result {
-            out.put_slice(record);
+        match &self.result {
+            ReadResult::Found(record) | ReadResult::Head(record) | ReadResult::Part(record) => out.put_slice(record),
+            ReadResult::Absent | ReadResult::Unreadable => {}
         }
     }
 
@@ -152,6 +187,8 @@ impl ReadReply {
             0 => return Ok(Self { result: ReadResult::Found(reader.rest()), unverified }),
             1 => ReadResult::Absent,
             2 => ReadResult::Unreadable,
+            3 => return Ok(Self { result: ReadResult::Head(reader.rest()), unverified }),
+            4 => return Ok(Self { result: ReadResult::Part(reader.rest()), unverified }),
             other => return Err(WireError::Field { what: "result", found: u64::from(other) }),
         };
         reader.finish()?;

@@ -103,9 +103,17 @@ proptest! {
         prop_assert_eq!(ScanRequest::decode(body_of!(scan)).unwrap(), scan);
         let scanned = ScanReply { more: true, keys };
         prop_assert_eq!(ScanReply::decode(body_of!(scanned)).unwrap(), scanned);
-        let read = ReadRequest { address: get_address.clone() };
-        prop_assert_eq!(ReadRequest::decode(body_of!(read)).unwrap(), read);
-        for result in [ReadResult::Found(record.clone()), ReadResult::Absent, ReadResult::Unreadable] {
+        for wanted in [Vec::new(), vec![Dot::new(ActorId::new(7), 5)], vec![Dot::new(ActorId::new(7), 5); 4096]] {
+            let read = ReadRequest { address: get_address.clone(), wanted };
+            prop_assert_eq!(ReadRequest::decode(body_of!(read)).unwrap(), read);
+        }
+        for result in [
+            ReadResult::Found(record.clone()),
+            ReadResult::Absent,
+            ReadResult::Unreadable,
+            ReadResult::Head(record.clone()),
+            ReadResult::Part(record.clone()),
+        ] {
             let found = ReadReply { result, unverified };
             prop_assert_eq!(ReadReply::decode(body_of!(found)).unwrap(), found);
         }
@@ -135,6 +143,28 @@ proptest! {
         prop_assert_eq!(ConfirmReply::decode(body_of!(reply)).unwrap(), reply);
         let body = body_of!(confirm);
         prop_assert!(ConfirmRequest::decode(body.slice(..cut.index(body.len()))).is_err());
+    }
+
+    #[test]
+    fn words_of_exchanges_come_back_as_they_went(
+        (clock, root, leaf, hash) in any::<(u64, u64, u16, u64)>(), inner in prop::collection::vec(any::<u8>(), 0..64),
+        (after, until, record) in (any_bytes(0..99), any_bytes(0..99), any_bytes(0..99)),
+        sums in prop::collection::vec(any::<u64>(), 0..70), more in any::<bool>(),
+        items in prop::collection::vec((any_bytes(0..50), any::<u64>()), 0..9),
+    ) {
+        let partition = PartitionId::new(leaf);
+        let compare = CompareRequest { partition, clock, root, inner };
+        prop_assert_eq!(CompareRequest::decode(body_of!(compare)).unwrap(), compare);
+        let compared = CompareReply { ready: more, life: root, clock: record.clone(), sums };
+        prop_assert_eq!(CompareReply::decode(body_of!(compared)).unwrap(), compared);
+        let keys = KeysRequest { partition, leaf, after, until, hash };
+        prop_assert_eq!(KeysRequest::decode(body_of!(keys)).unwrap(), keys);
+        for reach in [Reach::All, Reach::More, Reach::Same] {
+            let listed = KeysReply { reach, items: items.clone() };
+            prop_assert_eq!(KeysReply::decode(body_of!(listed)).unwrap(), listed);
+        }
+        let settle = SettleRequest { partition, life: clock, clock: record };
+        prop_assert_eq!(SettleRequest::decode(body_of!(settle)).unwrap(), settle);
     }
 
     #[test]
@@ -200,6 +230,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn read_of_no_versions_or_of_too_many_is_refused() {
+    let address = Address::new(Bytes::from_static(b"t"), Bytes::from_static(b"k"), Bytes::new()).unwrap();
+    let mut body = Vec::new();
+    ReadRequest { address, wanted: Vec::new() }.encode(&mut body);
+    let with = |count: u16, dots: usize| {
+        let mut body = body.clone();
+        body.extend_from_slice(&count.to_be_bytes());
+        body.resize(body.len() + dots * 16, 1);
+        ReadRequest::decode(Bytes::from(body))
+    };
+    assert!(with(2, 2).is_ok());
+    assert_eq!(with(0, 0), Err(WireError::Field { what: "number of versions", found: 0 }));
+    assert_eq!(with(4097, 4097), Err(WireError::Field { what: "number of versions", found: 4097 }));
+    assert_eq!(with(3, 2), Err(WireError::Truncated("versions")), "a count is believed only when the bytes are there");
+    assert_eq!(with(1, 2), Err(WireError::Trailing(16)));
 }
 
 #[test]
