@@ -5,6 +5,7 @@
 //! | [`node`] | a node from its first port to its last flush |
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
+//! | `report`, `process` | what a shard and the process tell operators |
 //! | `gossip` | the membership machine and its datagrams |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
@@ -24,7 +25,9 @@ mod inbox;
 mod links;
 mod members;
 pub mod node;
+mod process;
 mod reach;
+mod report;
 pub mod run;
 mod shard_thread;
 mod state;

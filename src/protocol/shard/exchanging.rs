@@ -151,6 +151,11 @@ impl Shard {
         self.exchanges.schedule.partition_in_sync(partition)
     }
 
+    /// The same of each partition of this shard, in order.
+    pub fn partitions_in_sync(&self) -> impl Iterator<Item = (PartitionId, Option<Instant>)> {
+        self.partitions.keys().map(|partition| (*partition, self.partition_in_sync_since(*partition)))
+    }
+
     /// The hash tree of a partition; `None` while it is being built.
     #[must_use]
     pub fn tree(&self, partition: PartitionId) -> Option<&Tree> {

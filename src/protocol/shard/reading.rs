@@ -4,7 +4,7 @@ use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
 use super::operation::{OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
-use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
+use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
@@ -32,8 +32,15 @@ impl Shard {
         let strictness = request.strictness;
         let id = self.begin(now, source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
+        self.count_begun(id);
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
+    }
+
+    /// Counts a request that begins, by its table.
+    pub(super) fn count_begun(&mut self, id: u64) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        self.measures.began(Verb::of_request(&operation.request), operation.address.table());
     }
 
     /// The quorum that a request asks for, with the defaults in place of zeros.
@@ -92,6 +99,7 @@ impl Shard {
         let get = Get::new(operation.owners.n(), r, policy);
         let (me, role) = (operation.owners.me(), operation.owners.role());
         operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0 });
+        operation.asked_at = now.instant;
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
@@ -152,6 +160,7 @@ impl Shard {
             let header = Header::new(Kind::Read, id, remaining_ms(now, operation.deadline), self.view.layout.id());
             let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
             let partition = operation.partition;
+            operation.note_asked(slot, now.instant);
             self.peers.asked(peer, now.instant);
             self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
             return true;
@@ -241,6 +250,9 @@ impl Shard {
             return;
         };
         let slot = operation.owners.slot_of(peer);
+        if let Some(slot) = slot.filter(|_| operation.writing.is_none()) {
+            self.measures.answered(peer, operation.since_asked(slot, now.instant));
+        }
         let reply = match ReadReply::decode(frame.body) {
             Ok(ReadReply { result: ReadResult::Absent, unverified }) => {
                 Replied::Copy { item: Siblings::default(), unverified }
@@ -332,12 +344,13 @@ impl Shard {
     fn answer(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let (Request::Get { w, .. }, Some(reading)) = (&operation.request, &operation.reading) else { return };
+        self.measures.quorum_met(Verb::Get, now.instant.since(operation.asked_at));
         let holders = match reading.get.response() {
-            GetResponse::Reply => return self.finish_get(id),
+            GetResponse::Reply => return self.finish_get(now, id),
             GetResponse::Fail { .. } => return self.fail(now, id),
             GetResponse::Store { .. } if operation.strictness == Strictness::Sloppy => {
                 self.repair_stale(now, id, storage);
-                return self.finish_get(id);
+                return self.finish_get(now, id);
             }
             GetResponse::Store { holders } => holders,
         };
@@ -403,11 +416,13 @@ impl Shard {
         self.load_and_coordinate(now, id, storage);
     }
 
-    pub(super) fn finish_get(&mut self, id: u64) {
+    pub(super) fn finish_get(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.remove(id) else { return };
         let Some(reading) = &operation.reading else { return };
         let merged = reading.get.merged();
         let shown = merged.show();
+        self.measures.read(shown.live.len());
+        self.measures.succeeded(Verb::Get, now.instant.since(operation.began));
         let known = !merged.is_empty();
         let token = known.then(|| shown.context.to_token(&operation.address, &self.view.token_keys));
         let reply = GetReply { token: token.unwrap_or_default(), versions: shown.live };
@@ -440,7 +455,8 @@ impl Shard {
         let Some(operation) = self.operations.remove(id) else { return };
         self.disturb_missed(now, &operation);
         let failure = self.explain(now, &operation);
-        self.reply_failure(operation.source, operation.correlation, &failure);
+        let verb = Verb::of_request(&operation.request);
+        self.disappoint(verb, operation.source, operation.correlation, &failure);
     }
 
     /// Names of slots for people.

@@ -100,6 +100,7 @@ impl Shard {
         let before = ours.as_ref().map_or(0, |held| held.record.len());
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
             if let Err(failure) = self.check_hint_room(key, before, joined.record.len()) {
+                self.counters.hints_refused += 1;
                 return self.reply_failure(source, header.correlation, &failure);
             }
             self.store(now, partition, key, ours.as_ref(), joined);

@@ -50,7 +50,7 @@ async fn kinds_that_the_sender_may_not_ask_are_answered_and_not_delivered() {
     }
     assert_eq!(frames.last().unwrap().body, "fine");
     assert_eq!(*delivered.0.lock().unwrap(), [Kind::Get.as_u8()]);
-    assert_eq!(server.tally.counts().not_allowed, 5);
+    assert_eq!(server.tally.counts().frames_not_allowed, 5);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn unknown_kinds_and_critical_flags_are_answered() {
     assert!(flag.message.contains("critical flags 0x8000"), "{flag}");
     assert_eq!(frames[2].kind(), Some(Kind::GetReply));
     assert_eq!(delivered.0.lock().unwrap().len(), 1);
-    assert_eq!(server.tally.counts().unsupported, 2);
+    assert_eq!(server.tally.counts().frames_unsupported, 2);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn malformed_frames_end_their_own_session_only() {
     }
     bystander.send(Class::Normal, frame(Kind::Get, 5, &b"still here"[..])).await;
     bystander.heard(1).await;
-    assert_eq!(server.tally.counts().malformed, u64::try_from(count).unwrap());
+    assert_eq!(server.tally.counts().frames_malformed, u64::try_from(count).unwrap());
 }
 
 #[tokio::test]
