@@ -4,15 +4,14 @@
 //! |---|---|
 //! | `total` | something that only grows; its name ends with `_total` |
 //! | `gauge` | something that goes up and down, and is always known |
-//! | `family` | everything else: with labels, a histogram, or absent while it is not known |
+//! | `known` | the same, absent while it is not known |
+//! | `family` | everything else: with labels, or a histogram |
 //!
 //! Names are in base units: `_seconds`, `_bytes`; a ratio is left to whoever divides. A label's values are bounded.
 
+use super::families::{answers, by_verb, failures, round_trips, sum_of, tables};
 use super::numbers::NodeNumbers;
 use super::page::Samples;
-use crate::protocol::shard::{Measures, PEERS_MAX, TableMeasures, Verb};
-use crate::protocol::types::Histogram;
-use crate::protocol::wire::FailureCode;
 
 /// What can be done with a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +54,8 @@ pub enum Read {
     Total(fn(&NodeNumbers) -> u64),
     /// A number.
     Value(fn(&NodeNumbers) -> f64),
+    /// A number, once it is known.
+    Known(fn(&NodeNumbers) -> Option<f64>),
     /// Any number of samples.
     Family(fn(&NodeNumbers, &mut Samples)),
 }
@@ -79,10 +80,12 @@ impl Metric {
     #[must_use]
     pub fn unit(&self) -> Unit {
         let name = self.name.trim_end_matches("_total");
-        match () {
-            () if name.ends_with("_seconds") => Unit::Seconds,
-            () if name.ends_with("_bytes") => Unit::Bytes,
-            () => Unit::Count,
+        if name.ends_with("_seconds") {
+            Unit::Seconds
+        } else if name.ends_with("_bytes") {
+            Unit::Bytes
+        } else {
+            Unit::Count
         }
     }
 }
@@ -95,6 +98,10 @@ const fn gauge(name: &'static str, help: &'static str, read: fn(&NodeNumbers) ->
     Metric { name, kind: Kind::Gauge, labels: &[], help, read: Read::Value(read) }
 }
 
+const fn known(name: &'static str, help: &'static str, read: fn(&NodeNumbers) -> Option<f64>) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels: &[], help, read: Read::Known(read) }
+}
+
 const fn family(
     name: &'static str,
     kind: Kind,
@@ -104,10 +111,6 @@ const fn family(
 ) -> Metric {
     Metric { name, kind, labels, help, read: Read::Family(read) }
 }
-
-const VERBS: [Verb; 2] = [Verb::Get, Verb::Put];
-/// What tables and peers beyond their bounds are counted under: no table can have this name.
-const OTHERS: &str = "(other)";
 
 use Kind::{Counter, Gauge, Histogram as Distribution};
 
@@ -137,22 +140,14 @@ pub const CATALOGUE: &[Metric] = &[
         Distribution,
         &["operation"],
         "From a request to its answer at the coordinator, of requests that succeeded.",
-        |n, out| {
-            VERBS.iter().for_each(|verb| {
-                out.put_histogram(&[verb.as_str()], &sum_of(n.measures().map(|m| &m.of(*verb).request)))
-            })
-        },
+        |n, out| by_verb(n, out, |verb| &verb.request),
     ),
     family(
         "quorate_quorum_seconds",
         Distribution,
         &["operation"],
         "From asking the replicas to the R-th or W-th answer that made the quorum.",
-        |n, out| {
-            VERBS.iter().for_each(|verb| {
-                out.put_histogram(&[verb.as_str()], &sum_of(n.measures().map(|m| &m.of(*verb).quorum)))
-            })
-        },
+        |n, out| by_verb(n, out, |verb| &verb.quorum),
     ),
     family(
         "quorate_replica_round_trip_seconds",
@@ -211,16 +206,16 @@ pub const CATALOGUE: &[Metric] = &[
     total("quorate_clocks_joined_total", "Partition clocks that learnt from another owner's.", |n| {
         n.count(|c| c.clocks_joined)
     }),
-    family(
+    known(
         "quorate_in_sync_age_seconds",
-        Gauge,
-        &[],
         "Time since everything here agreed with the other owners' copies; absent until it once did.",
-        |n, out| n.in_sync_age().iter().for_each(|age| out.put(&[], age.as_secs_f64())),
+        |n| n.in_sync_age().map(|age| age.as_secs_f64()),
     ),
     family("quorate_partition_in_sync_age_seconds", Gauge, &["partition"], "The same by partition.", |n, out| {
         for (partition, age) in n.shards.iter().flat_map(|shard| &shard.in_sync_ages) {
-            age.iter().for_each(|age| out.put(&[&partition.to_string()], age.as_secs_f64()));
+            if let Some(age) = age {
+                out.put(&[&partition.to_string()], age.as_secs_f64());
+            }
         }
     }),
     gauge(
@@ -266,7 +261,9 @@ pub const CATALOGUE: &[Metric] = &[
         },
     ),
     family("quorate_peer_connected", Gauge, &["peer"], "1 while all links to a member are up.", |n, out| {
-        n.status.peers.iter().for_each(|peer| out.put(&[&peer.name], f64::from(u8::from(peer.connected))));
+        for peer in &n.status.peers {
+            out.put(&[&peer.name], f64::from(u8::from(peer.connected)));
+        }
     }),
     family(
         "quorate_probe_seconds",
@@ -294,10 +291,12 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("quorate_boot_generation", "Starts of this data directory.", |n| n.status.generation.as_u64() as f64),
     gauge("quorate_partitions", "Partitions that this node holds.", |n| f64::from(n.status.partitions)),
     family("quorate_layout_info", Gauge, &["layout"], "The layout that this node goes by, as a label.", |n, out| {
-        n.status.layout.iter().for_each(|layout| out.put(&[&layout.to_string()], 1.0));
+        if let Some(layout) = n.status.layout {
+            out.put(&[&layout.to_string()], 1.0);
+        }
     }),
-    family("quorate_layout_number", Gauge, &[], "The number of the layout that this node goes by.", |n, out| {
-        n.status.layout.iter().for_each(|layout| out.put(&[], f64::from(layout.number())));
+    known("quorate_layout_number", "The number of the layout that this node goes by.", |n| {
+        n.status.layout.map(|layout| f64::from(layout.number()))
     }),
     gauge("quorate_layouts_live", "Layouts that writes go to.", |n| n.layouts_live as f64),
     // Turns of the shards.
@@ -383,17 +382,11 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("quorate_damaged_families", "Column families with a damaged block; a restart rebuilds them.", |n| {
         n.storage.damaged as f64
     }),
-    family(
-        "quorate_disk_free_bytes",
-        Gauge,
-        &[],
-        "Bytes that may still be written to the data directory.",
-        |n, out| {
-            n.storage.disk.iter().for_each(|disk| out.put(&[], disk.free_bytes as f64));
-        },
-    ),
-    family("quorate_disk_size_bytes", Gauge, &[], "Bytes of the file system of the data directory.", |n, out| {
-        n.storage.disk.iter().for_each(|disk| out.put(&[], disk.size_bytes as f64));
+    known("quorate_disk_free_bytes", "Bytes that may still be written to the data directory.", |n| {
+        n.storage.disk.map(|disk| disk.free_bytes as f64)
+    }),
+    known("quorate_disk_size_bytes", "Bytes of the file system of the data directory.", |n| {
+        n.storage.disk.map(|disk| disk.size_bytes as f64)
     }),
     // Connections.
     gauge("quorate_quic_connections", "Open QUIC sessions, of nodes and clients.", |n| n.quic.connections as f64),
@@ -407,7 +400,9 @@ pub const CATALOGUE: &[Metric] = &[
         &["peer"],
         "Smoothed round trip time of the control link to a member.",
         |n, out| {
-            n.quic.round_trips.iter().for_each(|(peer, rtt)| out.put(&[peer], rtt.as_secs_f64()));
+            for (peer, rtt) in &n.quic.round_trips {
+                out.put(&[peer], rtt.as_secs_f64());
+            }
         },
     ),
     total("quorate_sessions_total", "Handshakes that became a session.", |n| n.quic.sessions),
@@ -435,7 +430,9 @@ pub const CATALOGUE: &[Metric] = &[
         &["route"],
         "From the headers of an HTTP request to those of its answer.",
         |n, out| {
-            n.http.0.iter().for_each(|(route, numbers)| out.put_histogram(&[route], &numbers.times));
+            for (route, numbers) in &n.http.0 {
+                out.put_histogram(&[route], &numbers.times);
+            }
         },
     ),
     // The process. Names and meanings as all of Prometheus' own clients have them.
@@ -464,63 +461,13 @@ pub const CATALOGUE: &[Metric] = &[
         Gauge,
         &["certificate"],
         "The last second of the node's certificate and of its authority's, since 1970.",
-        |n, out| n.certificates.iter().for_each(|(which, at)| out.put(&[which], *at as f64)),
+        |n, out| {
+            for (which, at) in &n.certificates {
+                out.put(&[which], *at as f64);
+            }
+        },
     ),
-    family("quorate_scrape_seconds", Gauge, &[], "How long the page before this one took.", |n, out| {
-        n.last_scrape.iter().for_each(|time| out.put(&[], time.as_secs_f64()));
+    known("quorate_scrape_seconds", "How long the page before this one took.", |n| {
+        n.last_scrape.map(|time| time.as_secs_f64())
     }),
 ];
-
-fn sum_of<'a, S: crate::protocol::types::Scale + 'a>(parts: impl Iterator<Item = &'a Histogram<S>>) -> Histogram<S> {
-    let mut sum = Histogram::default();
-    parts.for_each(|part| sum.absorb(part));
-    sum
-}
-
-/// Every outcome of both, also those that did not happen: the first failure is then a rise, not a beginning.
-fn answers(numbers: &NodeNumbers, out: &mut Samples) {
-    for verb in VERBS {
-        let succeeded: u64 = numbers.measures().map(|measures| measures.of(verb).succeeded).sum();
-        out.put(&[verb.as_str(), "ok"], succeeded as f64);
-        for code in FailureCode::ALL.map(FailureCode::as_str) {
-            let failed: u64 = numbers.measures().filter_map(|measures| measures.of(verb).failed.get(code)).sum();
-            out.put(&[verb.as_str(), code], failed as f64);
-        }
-    }
-}
-
-fn failures(numbers: &NodeNumbers, out: &mut Samples) {
-    for code in FailureCode::ALL.map(FailureCode::as_str) {
-        let failed: u64 = numbers.shards.iter().filter_map(|shard| shard.counters.failures.get(code)).sum();
-        out.put(&[code], failed as f64);
-    }
-}
-
-fn tables(numbers: &NodeNumbers, out: &mut Samples) {
-    let mut tables = std::collections::BTreeMap::<&str, TableMeasures>::new();
-    let named = |measures| {
-        let Measures { tables, other_tables, .. }: &Measures = measures;
-        let others = std::iter::once((OTHERS, other_tables));
-        tables.iter().map(|(table, counts)| (table.as_str(), counts)).chain(others)
-    };
-    for (table, counts) in numbers.measures().flat_map(named) {
-        let sum = tables.entry(table).or_default();
-        sum.gets += counts.gets;
-        sum.puts += counts.puts;
-    }
-    for (table, counts) in tables {
-        out.put(&[table, "get"], counts.gets as f64);
-        out.put(&[table, "put"], counts.puts as f64);
-    }
-}
-
-/// Peers whose answers nobody has measured are left out, this node among them.
-fn round_trips(numbers: &NodeNumbers, out: &mut Samples) {
-    for (place, name) in numbers.names.iter().enumerate() {
-        let sum = sum_of(numbers.measures().filter_map(|measures| measures.round_trips.get(place)));
-        let shared = place + 1 == PEERS_MAX && numbers.names.len() > PEERS_MAX;
-        if sum.count() > 0 {
-            out.put_histogram(&[if shared { OTHERS } else { name }], &sum);
-        }
-    }
-}

@@ -17,6 +17,7 @@
 //! *Caveats.* What a shard says is up to a quarter of a second old, what RocksDB says two seconds.
 
 mod catalogue;
+mod families;
 mod numbers;
 mod page;
 

@@ -94,6 +94,11 @@ fn family(metric: &Metric, numbers: &NodeNumbers) -> Option<MetricFamily> {
     match metric.read {
         Read::Total(read) => samples.put(&[], read(numbers) as f64),
         Read::Value(read) => samples.put(&[], read(numbers)),
+        Read::Known(read) => {
+            if let Some(value) = read(numbers) {
+                samples.put(&[], value);
+            }
+        }
         Read::Family(read) => read(numbers, &mut samples),
     }
     if samples.samples.is_empty() {

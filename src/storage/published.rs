@@ -134,6 +134,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rocksdb_knows_the_property_by_this_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = rocksdb::DB::open_default(directory.path()).unwrap();
+        let family = db.cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME).unwrap();
+        let text = db.property_value_cf(&family, WRITE_STALLS).unwrap().unwrap_or_default();
+        assert!(text.contains("total-delays") && text.contains("total-stops"), "{text:?}");
+    }
+
+    #[test]
     fn stalls_are_found_in_what_rocksdb_prints() {
         let text = "Write Stall (count): cf-l0-file-count-limit-delays-with-ongoing-compaction: 0, \
                     l0-file-count-limit-delays: 2, memtable-limit-stops: 1, total-delays: 12, total-stops: 1\n";

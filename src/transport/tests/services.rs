@@ -187,3 +187,19 @@ async fn peer_may_not_open_more_lanes_than_the_limit() {
     let more = tokio::time::timeout(std::time::Duration::from_millis(100), connection.open_bi()).await;
     assert!(more.is_err(), "one more lane than allowed was opened");
 }
+
+#[tokio::test]
+async fn what_a_connection_carried_is_counted_while_it_is_open_and_after() {
+    let world = World::new();
+    let server = world.serve(echo);
+    let talk = world.converse(client(), &server).await;
+    talk.send(Class::Normal, frame(Kind::Get, 1, vec![7; 50_000])).await;
+    talk.heard(1).await;
+    let open = server.tally.counts();
+    assert_eq!(open.connections, 1);
+    assert!(open.received_bytes > 50_000 && open.sent_bytes > 50_000, "{open:?}");
+    drop(talk);
+    until("the session is over", || server.tally.counts().connections == 0).await;
+    let ended = server.tally.counts();
+    assert!(ended.received_bytes >= open.received_bytes && ended.sent_packets >= open.sent_packets, "{ended:?}");
+}
