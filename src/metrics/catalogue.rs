@@ -289,6 +289,9 @@ pub const CATALOGUE: &[Metric] = &[
     }),
     gauge("quorate_unverified", "1 when answers do not count toward R.", |n| f64::from(u8::from(n.status.unverified))),
     gauge("quorate_boot_generation", "Starts of this data directory.", |n| n.status.generation.as_u64() as f64),
+    total("quorate_life_renewals_total", "Marks by which members would know an older copy of this disk.", |n| {
+        n.life_renewals
+    }),
     gauge("quorate_partitions", "Partitions that this node holds.", |n| f64::from(n.status.partitions)),
     family("quorate_layout_info", Gauge, &["layout"], "The layout that this node goes by, as a label.", |n, out| {
         if let Some(layout) = n.status.layout {

@@ -7,12 +7,12 @@
 //!   control thread  gossip, links, HTTP, the process ---------------+
 //! ```
 //!
-//! `catalogue` is the ONE table of all metrics: name, type, labels, help, and where the value is. A new number is one row
-//! there, and a panel on a dashboard under `grafana/`: a test finds a row that no dashboard shows.
+//! `catalogue` is the ONE table of all metrics: name, type, labels, help, and where the value is. A new number is one
+//! row there, and a panel on a dashboard under `grafana/`: a test finds a row that no dashboard shows.
 //!
-//! Invariants: the request path has no atomic, no lock, no allocation and no label lookup for the sake of a dashboard. A
-//! scrape waits for nobody and reads no disk: it lays out copies. The values of every label are bounded: by the roster,
-//! the partitions, a list in the code, or `TABLES_MAX`.
+//! Invariants: the request path has no atomic, no lock, no allocation and no label lookup for the sake of a dashboard.
+//! A scrape waits for nobody and reads no disk: it lays out copies. The values of every label are bounded: by the
+//! roster, the partitions, a list in the code, or `TABLES_MAX`.
 //!
 //! *Caveats.* What a shard says is up to a quarter of a second old, what RocksDB says two seconds.
 

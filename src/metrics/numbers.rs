@@ -25,6 +25,8 @@ pub struct NodeNumbers {
     pub standings: Standings,
     /// The disk.
     pub storage: StorageNumbers,
+    /// How often the disk's life was renewed.
+    pub life_renewals: u64,
     /// Connections between nodes, and of clients.
     pub quic: QuicNumbers,
     /// Requests to the HTTP door.

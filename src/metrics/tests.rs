@@ -86,6 +86,7 @@ fn numbers() -> NodeNumbers {
         gossip: membership::Counters { suspicions: 2, ..Default::default() },
         standings: Standings { alive: 2, suspect: 0, unreachable: 1 },
         storage: StorageNumbers { partitions: vec![(PartitionId::new(7), 900)], ..StorageNumbers::default() },
+        life_renewals: 2,
         quic: QuicNumbers::default(),
         http: HttpNumbers(BTreeMap::from([(
             "/metrics",

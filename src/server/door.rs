@@ -43,6 +43,7 @@ impl NodeDoor {
             gossip: gossip.map(Gossip::counters).unwrap_or_default(),
             standings: gossip.map(Gossip::standings).unwrap_or_default(),
             storage: self.shared.disk_numbers.numbers(),
+            life_renewals: u64::from(self.shared.vouch().now.count),
             quic: QuicNumbers { round_trips: self.round_trips(view.as_deref()), ..self.tally.counts() },
             http: self.shared.http.numbers(),
             process: self.shared.process.numbers(),

@@ -7,6 +7,7 @@
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
 //! | `report`, `process` | what a shard and the process tell operators |
 //! | `gossip` | the membership machine and its datagrams |
+//! | `lives` | what tells a node's disk from a new one, an older copy and a clone |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
 //!
@@ -23,6 +24,7 @@ mod gossip;
 pub mod http;
 mod inbox;
 mod links;
+mod lives;
 mod members;
 pub mod node;
 mod process;

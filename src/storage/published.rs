@@ -1,9 +1,9 @@
 //! What the store tells operators: sampled in the background, so that a scrape reads memory and waits for nobody.
 //!
-//! RocksDB answers for a property from memory too, but under the lock that flushes and compactions install their results
-//! with, once for each of a hundred column families; and the log's files have to be looked up in their directory. So the
-//! flusher's thread asks every two seconds and leaves a copy here. Fsyncs and damage are noted as they happen, by the
-//! threads to which they happen.
+//! RocksDB answers for a property from memory too, but under the lock that flushes and compactions install their
+//! results with, once for each of a hundred column families; and the log's files have to be looked up in their
+//! directory. So the flusher's thread asks every two seconds and leaves a copy here. Fsyncs and damage are noted as
+//! they happen, by the threads to which they happen.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -65,8 +65,8 @@ impl Prometheus {
             return Err(format!("invalid: {}", json["error"]));
         }
         let results = json["data"]["result"].as_array().cloned().unwrap_or_default();
-        let values = results.iter().filter_map(|result| result["value"][1].as_str()?.parse::<f64>().ok());
-        let finite = values.filter(|value| value.is_finite()).next();
+        let mut values = results.iter().filter_map(|result| result["value"][1].as_str()?.parse::<f64>().ok());
+        let finite = values.find(|value| value.is_finite());
         finite.ok_or_else(|| format!("returns nothing: {}", json["data"]))
     }
 

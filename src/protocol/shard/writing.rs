@@ -213,9 +213,9 @@ impl Shard {
                 if let Some(at) = operation.slots_asked_at.get_mut(slot.as_index()) {
                     *at = now.instant;
                 }
+                silent_after = silent_after.max(Some(self.peers.silent_after(peer, 1, now.instant)));
                 self.peers.asked(peer, now.instant);
                 self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
-                silent_after = silent_after.max(Some(self.peers.silent_after(peer)));
             } else {
                 writing.add_result(slot, Copied::Unknown);
             }

@@ -200,7 +200,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counting_apart_and_together_is_the_same(values in prop::collection::vec(any::<u64>(), 0..200), at in 0_usize..200) {
+        fn counting_apart_and_together_is_the_same(
+            values in prop::collection::vec(any::<u64>(), 0..200),
+            at in 0_usize..200,
+        ) {
             let at = at.min(values.len());
             let (mut whole, mut first, mut second) =
                 (Histogram::<Things>::default(), Histogram::default(), Histogram::default());

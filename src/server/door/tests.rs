@@ -27,7 +27,7 @@ fn door(shards: u16) -> NodeDoor {
         "name = \"n1\"\ndata_dir = \"data\"\nlisten = \"127.0.0.1:7400\"\nshards = {shards}\n\
          [tls]\ncertificate = \"n1.crt\"\nkey = \"n1.key\"\nca = \"ca.crt\"\n"
     );
-    let config = ServerConfig::parse(std::path::Path::new("quorate.toml"), &text).unwrap();
+    let config = ServerConfig::parse(std::path::Path::new("/etc/quorate/quorate.toml"), &text).unwrap();
     let me = NodeId::new(1);
     let authority = Authority::generate(CLUSTER, 10 * HOUR, Moment::now()).unwrap();
     let leaf = authority.issue("n1", Role::Node(me), HOUR, Moment::now()).unwrap();

@@ -193,7 +193,7 @@ async fn what_a_connection_carried_is_counted_while_it_is_open_and_after() {
     let world = World::new();
     let server = world.serve(echo);
     let talk = world.converse(client(), &server).await;
-    talk.send(Class::Normal, frame(Kind::Get, 1, vec![7; 50_000])).await;
+    talk.send(Class::Normal, frame(Kind::Get, 1, vec![7_u8; 50_000])).await;
     talk.heard(1).await;
     let open = server.tally.counts();
     assert_eq!(open.connections, 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cluster::{Cluster, address, put_of, table_address};
-use crate::protocol::shard::{Measures, TableMeasures};
+use crate::protocol::shard::{Measures, TableMeasures, VerbMeasures};
 use crate::protocol::types::{Durability, Histogram, Scale, TableName};
 
 fn three() -> Cluster {
@@ -35,7 +35,7 @@ fn put_is_measured_from_the_request_to_its_answer_and_by_replica() {
     assert_eq!((up_to(&puts.quorum, 0.0025), up_to(&puts.quorum, 0.005)), (0, 1));
     let answered: Vec<u64> = measures(&cluster).round_trips.iter().map(Histogram::count).collect();
     assert_eq!(answered, [0, 1, 1], "also the one that came after the client was told");
-    assert_eq!(measures(&cluster).gets, Default::default());
+    assert_eq!(measures(&cluster).gets, VerbMeasures::default());
 }
 
 #[test]

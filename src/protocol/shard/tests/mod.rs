@@ -3,6 +3,7 @@
 mod cluster;
 mod exchanges;
 mod failures;
+mod field;
 mod measuring;
 mod rules;
 mod serving;
