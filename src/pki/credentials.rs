@@ -150,6 +150,7 @@ pub struct Credentials {
     chains: Arc<Chains>,
     identity: Identity,
     validity: Validity,
+    authority_not_after: Moment,
 }
 
 impl Credentials {
@@ -223,6 +224,12 @@ impl Credentials {
     pub const fn not_after(&self) -> Moment {
         self.validity.not_after
     }
+
+    /// The last second of the authority; of several, of the one that ends first.
+    #[must_use]
+    pub const fn authority_not_after(&self) -> Moment {
+        self.authority_not_after
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -274,7 +281,13 @@ fn check(
             reason: e.to_string(),
         })?;
     }
-    Ok(Credentials { key: Arc::new(key), chains: Arc::new(chains), identity, validity })
+    let mut authority_not_after = Moment::MAX;
+    for authority in authorities {
+        let validity = Validity::of(authority);
+        let validity = validity.map_err(|source| CredentialsError::Authority { path: paths.ca.clone(), source })?;
+        authority_not_after = authority_not_after.min(validity.not_after);
+    }
+    Ok(Credentials { key: Arc::new(key), chains: Arc::new(chains), identity, validity, authority_not_after })
 }
 
 /// Chains to the roots, and the one cluster that they are of.

@@ -12,6 +12,7 @@ use tokio::time::Instant as TokioInstant;
 use super::clock::Clock;
 use super::inbox::Input;
 use super::state::NodeShared;
+use crate::metrics::Standings;
 use crate::protocol::membership::{Config, Counters, Matter, Membership, Output, Roster, Standing};
 use crate::protocol::shard::View;
 use crate::protocol::types::{BootGeneration, NodeId};
@@ -82,6 +83,19 @@ impl Gossip {
             }
         }
         Some(format!("it has {}", words.join(" and ")))
+    }
+
+    /// How many members are believed to be what.
+    pub(crate) fn standings(&self) -> Standings {
+        let mut count = Standings::default();
+        for (_, standing) in self.lock().members() {
+            match standing {
+                Standing::Alive => count.alive += 1,
+                Standing::Suspect => count.suspect += 1,
+                Standing::Unreachable => count.unreachable += 1,
+            }
+        }
+        count
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -5,6 +5,7 @@
 //! | [`node`] | a node from its first port to its last flush |
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
+//! | `report`, `process` | what a shard and the process tell operators |
 //! | `gossip` | the membership machine and its datagrams |
 //! | `lives` | what tells a node's disk from a new one, an older copy and a clone |
 //! | [`http`], `door` | the HTTP door and the node behind it |
@@ -26,7 +27,9 @@ mod links;
 mod lives;
 mod members;
 pub mod node;
+mod process;
 mod reach;
+mod report;
 pub mod run;
 mod shard_thread;
 mod state;

@@ -259,7 +259,7 @@ impl Control {
             }
         };
         let mut shared = NodeShared::new(config, durability, (node, cluster), (boot.generation, boot.disk));
-        shared.damaged = store.damaged();
+        shared.disk_numbers = store.published();
         shared.set_verification(verification);
         shared.set_vouch(lives.vouch());
         let shared = Arc::new(shared);
@@ -297,7 +297,9 @@ impl Control {
 
     /// Opens the HTTP door, and serves if the node is a member already.
     async fn begin(&mut self, stopped: watch::Receiver<bool>) -> Result<(), NodeError> {
-        let door = super::door::NodeDoor::new(self.shared.clone(), self.kit.tally.clone());
+        let (shared, tally) = (self.shared.clone(), self.kit.tally.clone());
+        let door = super::door::NodeDoor::new(shared.clone(), tally, self.kit.credentials.clone());
+        tokio::spawn(async move { shared.process.keep().await });
         let config = &self.shared.config;
         let (_renewals, tls) = watch::channel(http::tls_config(&self.kit.credentials)?);
         let config = match self.open_http {

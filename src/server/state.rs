@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,8 +10,11 @@ use tokio::sync::oneshot;
 
 use super::clock::Clock;
 use super::gossip::{Gossip, name_of};
-use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
+use super::http::HttpTally;
+use super::inbox::{Inbox, Input, ReplyTo};
+use super::process::ProcessSample;
 use super::reach::Reach;
+use super::report::ShardReport;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
 use crate::protocol::shard::View;
@@ -21,6 +23,7 @@ use crate::protocol::wire::{
     Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeStatus, PROTOCOL_VERSION, PeerStatus, PutRequest,
     ScanRequest, Vouch,
 };
+use crate::storage::Published;
 use crate::transport::Link;
 
 /// How a node stands toward its own disk (rule 4).
@@ -68,8 +71,12 @@ pub(crate) struct NodeShared {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Which members the shards reach.
     pub(crate) reach: Arc<Reach>,
-    /// Column families of the store with a damaged block.
-    pub(crate) damaged: Arc<AtomicUsize>,
+    /// What the store tells operators.
+    pub(crate) disk_numbers: Arc<Published>,
+    /// What the process does.
+    pub(crate) process: ProcessSample,
+    /// Requests to the HTTP door.
+    pub(crate) http: HttpTally,
     view: RwLock<Option<Arc<View>>>,
     verification: Mutex<Verification>,
     links: Mutex<BTreeMap<NodeId, Link>>,
@@ -95,7 +102,9 @@ impl NodeShared {
             clock: Clock::start(),
             inboxes,
             reach: Arc::default(),
-            damaged: Arc::default(),
+            disk_numbers: Arc::default(),
+            process: ProcessSample::default(),
+            http: HttpTally::default(),
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),
             links: Mutex::default(),
@@ -194,7 +203,7 @@ impl NodeShared {
         }
     }
 
-    /// What the shards say about themselves; one that does not answer within a second is left out.
+    /// What the shards say about themselves now; one that does not answer within a second is left out.
     pub(crate) async fn reports(&self) -> Vec<ShardReport> {
         let mut reports = Vec::with_capacity(self.inboxes.len());
         for inbox in &self.inboxes {

@@ -96,6 +96,7 @@ impl Conversation {
     /// Runs both lanes until the session ends, and says why it did.
     pub(super) async fn run(self, gate: Option<Gate>, tally: Arc<Tally>, listener: &impl Listener) -> SessionError {
         let Self { peer, purpose, frame_bytes_max, streams } = self;
+        let _enrolled = tally.enrol(peer.connection());
         let run = async |part| match part {
             Part::Write(stream, queue) => write_lane(queue, stream).await.map(|()| Outcome::Written),
             Part::Read(stream) => {

@@ -64,7 +64,7 @@ pub use link::{Link, LinkOwner, LinkStatus, LinkTerms, Outfit};
 pub use service::Handler;
 pub use session::{Peer, Session, SessionError, Terms};
 pub use settings::{Offload, Purpose, client_config, server_config};
-pub use tally::{Tally, TallyCounts};
+pub use tally::Tally;
 
 #[cfg(test)]
 mod tests;

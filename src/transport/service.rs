@@ -91,6 +91,7 @@ impl Session {
     /// once: QUIC gives the peer no leave for more.
     pub async fn serve<H: Handler>(self, gate: Option<Gate>, tally: Arc<Tally>, handler: H) -> SessionError {
         let frame_bytes_max = self.frame_bytes_max();
+        let _enrolled = tally.enrol(self.peer.connection());
         let service = Service { peer: self.peer, frame_bytes_max, gate, tally, handler };
         let mut parts = Bundle::new();
         service.add_lane(&mut parts, Class::Normal, (self.send, self.receive), Service::run);

@@ -18,6 +18,7 @@
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
 //! | `developing` | `quorate dev` |
+//! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
 //!
 //! They take turns (`.config/nextest.toml`), for each may start a cluster of three on this machine. Nothing waits for a
 //! time to pass: it waits for a condition with a deadline, and a failure prints what every process has logged.
@@ -36,11 +37,13 @@ mod proxy;
 mod wire;
 
 mod chaos;
+mod dashboards;
 mod developing;
 mod disks;
 mod failing;
 mod importing;
 mod input;
+mod observing;
 mod refusals;
 mod rotting;
 mod slow_peer;

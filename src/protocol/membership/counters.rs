@@ -1,5 +1,7 @@
 //! Counters: what happened since the machine began, for operators and for tests.
 
+use crate::protocol::types::{Histogram, Seconds};
+
 /// Counts since the machine began, and five that are how many there are now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
@@ -23,6 +25,8 @@ pub struct Counters {
     pub probes_failed: u64,
     /// Probes that only a helper's word saved: the direct way is broken.
     pub probes_relayed: u64,
+    /// From a probe's begin to the answer that ended it, direct, by a helper, or to another request.
+    pub probe_times: Histogram<Seconds>,
     /// Nacks that did not come.
     pub nacks_missing: u64,
     /// Requests to probe for others that were refused because too many were open.

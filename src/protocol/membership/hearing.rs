@@ -41,14 +41,14 @@ impl Membership {
                 if let Some(relay) = self.relays.close(sequence, sender) {
                     self.send(relay.asker, Kind::Relay, relay.asker_sequence);
                 } else if self.probe.as_ref().is_some_and(|p| p.sequence == sequence && p.target == sender) {
-                    self.succeed();
+                    self.succeed(now);
                 }
             }
             Kind::Ask(subject) => self.help(now, sender, sequence, subject),
             Kind::Relay => {
                 if self.probe.as_ref().is_some_and(|p| p.sequence == sequence && p.target != sender) {
                     self.counters.probes_relayed += 1;
-                    self.succeed();
+                    self.succeed(now);
                 }
             }
             Kind::Nack => {

@@ -292,7 +292,7 @@ impl Membership {
         let Some(place) = self.table.find(node).filter(|place| self.here != Some(*place)) else { return };
         let before = self.heard.insert(place, now);
         if self.probe.as_ref().is_some_and(|probe| probe.target == place) {
-            self.succeed();
+            self.succeed(now);
         }
         // It answers: let it know at once that it is accused. Once: requests are many.
         if before.is_none_or(|at| now.since(at) >= self.config.probe_interval) {

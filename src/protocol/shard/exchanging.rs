@@ -157,8 +157,8 @@ impl Shard {
         self.exchanges.schedule.partition_in_sync(partition)
     }
 
-    /// The same for each partition of this shard.
-    pub fn partitions_in_sync_since(&self) -> impl Iterator<Item = (PartitionId, Option<Instant>)> {
+    /// The same of each partition of this shard, in order.
+    pub fn partitions_in_sync(&self) -> impl Iterator<Item = (PartitionId, Option<Instant>)> {
         self.partitions.keys().map(|partition| (*partition, self.partition_in_sync_since(*partition)))
     }
 

@@ -146,6 +146,7 @@ impl Shard {
         }
         if let Some(held) = self.items.written.get(key) {
             let copy = Ok(Some(held.clone()));
+            self.counters.reads_ready += 1;
             self.run(now, partition, (key, address), task, copy, storage);
             return Ok(());
         }
@@ -156,6 +157,7 @@ impl Shard {
         let id = self.items.next_read();
         match storage.read(id, partition, key) {
             Lookup::Ready(result) => {
+                self.counters.reads_ready += 1;
                 let copy = self.open(now, (partition, key, address), result);
                 self.run(now, partition, (key, address), task, copy, storage);
             }

@@ -27,6 +27,7 @@ mod handoff;
 mod heads;
 mod hints;
 mod items;
+mod measures;
 mod operation;
 mod output;
 mod peers;
@@ -43,6 +44,7 @@ mod trees;
 mod view;
 mod writing;
 
+pub use measures::{Measures, PEERS_MAX, TABLES_MAX, TableMeasures, Verb, VerbMeasures};
 pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
 pub use reaping::BrokenReaping;
 pub use view::View;
@@ -117,6 +119,7 @@ pub struct Shard {
     outbox: Vec<Output>,
     ready: Vec<Output>,
     counters: Counters,
+    measures: Measures,
     stopping: bool,
 }
 
@@ -172,6 +175,7 @@ impl Shard {
             outbox: Vec::new(),
             ready: Vec::new(),
             counters,
+            measures: Measures::default(),
             stopping: false,
         };
         shard.load_hints(storage)?;
@@ -189,6 +193,12 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What was measured since the start.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Requests under way.
@@ -255,6 +265,9 @@ impl Shard {
             )),
         };
         if let Err(failure) = outcome {
+            if let Some(verb) = Kind::from_u8(header.kind).and_then(Verb::of) {
+                self.measures.failed(verb, failure.code);
+            }
             self.reply_failure(source, header.correlation, &failure);
         }
     }
@@ -590,6 +603,12 @@ impl Shard {
 
     fn reply(&mut self, source: Source, bytes: bytes::Bytes) {
         self.outbox.push(Output::Reply { source, bytes });
+    }
+
+    /// Tells a client that its request failed.
+    fn disappoint(&mut self, verb: Verb, source: Source, correlation: u64, failure: &Failure) {
+        self.measures.failed(verb, failure.code);
+        self.reply_failure(source, correlation, failure);
     }
 
     fn reply_failure(&mut self, source: Source, correlation: u64, failure: &Failure) {

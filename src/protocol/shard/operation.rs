@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::{PeerIndex, Source};
+use super::{PeerIndex, Source, Verb};
 use crate::protocol::coordinator::{Get, Put, Slot};
 use crate::protocol::replica::ItemKey;
 use crate::protocol::types::limits::REPLICAS_MAX;
@@ -40,6 +40,10 @@ pub(super) struct Operation {
     pub(super) owners: Owners,
     pub(super) strictness: Strictness,
     pub(super) began: Instant,
+    /// When its replicas were asked, for copies or to keep one.
+    pub(super) asked_at: Instant,
+    /// When each of them was, by slot.
+    pub(super) slots_asked_at: [Instant; REPLICAS_MAX],
     pub(super) deadline: Instant,
     pub(super) request: Request,
     pub(super) reading: Option<Reading>,
@@ -49,6 +53,21 @@ pub(super) struct Operation {
     /// Fallbacks that were asked to stand in, by peer.
     pub(super) stand_ins: Vec<u16>,
     pub(super) stage: Stage,
+}
+
+impl Operation {
+    /// Notes that a replica is asked.
+    pub(super) fn note_asked(&mut self, slot: Slot, now: Instant) {
+        if let Some(at) = self.slots_asked_at.get_mut(slot.as_index()) {
+            *at = now;
+        }
+    }
+
+    /// How long ago a replica was asked.
+    pub(super) fn since_asked(&self, slot: Slot, now: Instant) -> core::time::Duration {
+        let asked_at = self.slots_asked_at.get(slot.as_index()).copied().unwrap_or(self.began);
+        now.since(asked_at)
+    }
 }
 
 /// How far an operation is.
@@ -319,6 +338,8 @@ impl Operations {
             owners,
             strictness,
             began,
+            asked_at: began,
+            slots_asked_at: [began; REPLICAS_MAX],
             deadline,
             request,
             reading: None,
@@ -401,6 +422,14 @@ impl Operations {
 }
 
 impl Relay {
+    /// What its client asked for.
+    pub(super) const fn verb(&self) -> Verb {
+        match self.kind {
+            Kind::Get => Verb::Get,
+            _ => Verb::Put,
+        }
+    }
+
     /// A relay that is not sent yet.
     pub(super) fn new(
         source: Source,

@@ -116,6 +116,8 @@ pub struct Counters {
     pub hints_asked: u64,
     /// Hints taken in; one that is joined into another is not counted again.
     pub hints_stored: u64,
+    /// Hints that were not taken in because there was no room for them.
+    pub hints_refused: u64,
     /// Hints that their home nodes have fsynced, removed here.
     pub hints_delivered: u64,
     /// Fallbacks asked to stand in for an owner.
@@ -172,6 +174,8 @@ pub struct Counters {
     pub relayed: u64,
     /// Requests passed on to another shard of this node.
     pub forwarded_to_shard: u64,
+    /// Lookups of own copies that memory answered: the turn's own writes, RocksDB's memtables or its block cache.
+    pub reads_ready: u64,
     /// Lookups that had to go to the disk.
     pub reads_pending: u64,
     /// Own copies that could not be read.

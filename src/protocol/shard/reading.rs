@@ -7,7 +7,7 @@ use super::items::{LocalCopy, Task};
 use super::operation::{
     Judged, OPERATIONS_MAX, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer,
 };
-use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
+use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
@@ -36,8 +36,15 @@ impl Shard {
         let id = self.begin(now, source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
         self.peers.earn_hedge();
+        self.count_begun(id);
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
+    }
+
+    /// Counts a request that begins, by its table.
+    pub(super) fn count_begun(&mut self, id: u64) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        self.measures.began(Verb::of_request(&operation.request), operation.address.table());
     }
 
     /// The quorum that a request asks for, with the defaults in place of zeros.
@@ -96,6 +103,7 @@ impl Shard {
         let get = Get::new(operation.owners.n(), r, policy);
         let (me, role) = (operation.owners.me(), operation.owners.role());
         operation.reading = Some(Reading::new(get, purpose, me));
+        operation.asked_at = now.instant;
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
@@ -165,6 +173,7 @@ impl Shard {
             let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
             let partition = operation.partition;
             reading.note_asked(slot, now.instant);
+            operation.note_asked(slot, now.instant);
             self.peers.asked(peer, now.instant);
             self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
             return true;
@@ -264,6 +273,9 @@ impl Shard {
             return;
         };
         let slot = operation.owners.slot_of(peer);
+        if let Some(slot) = slot.filter(|_| operation.writing.is_none()) {
+            self.measures.answered(peer, operation.since_asked(slot, now.instant));
+        }
         if let (Some(slot), Some(reading)) = (slot, &mut operation.reading)
             && let Some(asked) = reading.take_asked(slot)
         {
@@ -383,12 +395,13 @@ impl Shard {
         }
         let Some(operation) = self.operations.get_mut(id) else { return };
         let (Request::Get { w, .. }, Some(reading)) = (&operation.request, &operation.reading) else { return };
+        self.measures.quorum_met(Verb::Get, now.instant.since(operation.asked_at));
         let holders = match reading.get.response() {
-            GetResponse::Reply => return self.finish_get(id),
+            GetResponse::Reply => return self.finish_get(now, id),
             GetResponse::Fail { .. } => return self.fail(now, id),
             GetResponse::Store { .. } if operation.strictness == Strictness::Sloppy => {
                 self.repair_stale(now, id, storage);
-                return self.finish_get(id);
+                return self.finish_get(now, id);
             }
             GetResponse::Store { holders } => holders,
         };
@@ -486,11 +499,13 @@ impl Shard {
         self.load_and_coordinate(now, id, storage);
     }
 
-    pub(super) fn finish_get(&mut self, id: u64) {
+    pub(super) fn finish_get(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.remove(id) else { return };
         let Some(reading) = &operation.reading else { return };
         let merged = reading.get.merged();
         let shown = merged.show();
+        self.measures.read(shown.live.len());
+        self.measures.succeeded(Verb::Get, now.instant.since(operation.began));
         let known = !merged.is_empty();
         let token = known.then(|| shown.context.to_token(&operation.address, &self.view.token_keys));
         let reply = GetReply { token: token.unwrap_or_default(), versions: shown.live };
@@ -523,7 +538,8 @@ impl Shard {
         let Some(operation) = self.operations.remove(id) else { return };
         self.disturb_missed(now, &operation);
         let failure = self.explain(now, &operation);
-        self.reply_failure(operation.source, operation.correlation, &failure);
+        let verb = Verb::of_request(&operation.request);
+        self.disappoint(verb, operation.source, operation.correlation, &failure);
     }
 
     /// Names of slots for people.

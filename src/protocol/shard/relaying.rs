@@ -5,7 +5,7 @@
 
 use super::operation::{OPERATIONS_MAX, Relay, Request, Timer};
 use super::reading::remaining_ms;
-use super::{Now, Output, PeerIndex, Shard, Source};
+use super::{Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::replica::Storage;
 use crate::protocol::types::{PartitionId, Strictness};
 use crate::protocol::wire::{Failure, FailureCode, Frame, Header, Kind, PutRequest, decode_control};
@@ -83,7 +83,7 @@ impl Shard {
         let Request::Put(work) = operation.request else { return };
         let failure = Failure::new(FailureCode::Unreadable, format!("this node cannot coordinate the write: {why}"));
         if work.forwarded {
-            self.reply_failure(operation.source, operation.correlation, &failure);
+            self.disappoint(Verb::Put, operation.source, operation.correlation, &failure);
             return;
         }
         let mut body = Vec::with_capacity(work.request.body_bytes());
@@ -100,7 +100,7 @@ impl Shard {
         );
         relay.last_failure = Some(failure);
         if let Err(failure) = self.start_relay(now, relay, storage) {
-            self.reply_failure(operation.source, operation.correlation, &failure);
+            self.disappoint(Verb::Put, operation.source, operation.correlation, &failure);
         }
     }
 
@@ -153,11 +153,12 @@ impl Shard {
         if relay.strictness == Strictness::Sloppy && relay.last_failure.is_none() && time_left {
             return self.begin_standing_in(now, &relay, storage);
         }
+        let (verb, source, correlation) = (relay.verb(), relay.source, relay.correlation);
         let failure = relay.last_failure.unwrap_or_else(|| {
             let partition = relay.partition;
             Failure::new(FailureCode::QuorumNotMet, format!("no owner of partition {partition} can be reached"))
         });
-        self.reply_failure(relay.source, relay.correlation, &failure);
+        self.disappoint(verb, source, correlation, &failure);
     }
 
     /// Hands an owner's answer on, or asks the next owner when this one could not serve.
@@ -205,6 +206,7 @@ impl Shard {
             Kind::Put => format!("{name} did not answer in time; the write may still surface; retry with its write id"),
             _ => format!("{name} did not answer in time"),
         };
-        self.reply_failure(relay.source, relay.correlation, &Failure::new(FailureCode::TimedOut, text));
+        let failure = Failure::new(FailureCode::TimedOut, text);
+        self.disappoint(relay.verb(), relay.source, relay.correlation, &failure);
     }
 }

@@ -103,6 +103,7 @@ impl Shard {
         self.counters.taken_back += u64::from(contested);
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
             if let Err(failure) = self.check_hint_room(key, before, joined.record.len()) {
+                self.counters.hints_refused += 1;
                 return self.reply_failure(source, header.correlation, &failure);
             }
             self.store(now, partition, key, ours.as_ref(), joined);

@@ -167,7 +167,7 @@ impl Shard {
         };
         match begun {
             Ok(()) => self.counters.stood_in += 1,
-            Err(failure) => self.reply_failure(source, relay.correlation, &failure),
+            Err(failure) => self.disappoint(relay.verb(), source, relay.correlation, &failure),
         }
     }
 }

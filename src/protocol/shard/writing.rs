@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::items::{Held, LocalCopy, Task};
 use super::operation::{Operation, Purpose, PutWork, Request, Role, Stage, Timer};
 use super::reading::remaining_ms;
-use super::{Now, Output, PeerIndex, Shard, Source, View};
+use super::{Now, Output, PeerIndex, Shard, Source, Verb, View};
 use crate::protocol::coordinator::{Copied, Copy, Enough, Holder, Put, PutResponse, Slot};
 use crate::protocol::replica::{Partition, PartitionClock, Storage};
 use crate::protocol::ring::KeyHash;
@@ -48,6 +48,7 @@ impl Shard {
         let work = Request::Put(Box::new(work));
         let id = self.begin(now, source, header, address, (partition, role), hash, strictness, work)?;
         self.counters.puts += 1;
+        self.count_begun(id);
         if deletes_seen {
             self.read_replicas(now, id, quorum.r(), Purpose::DeleteSeen, storage);
         } else {
@@ -88,7 +89,7 @@ impl Shard {
     /// Ends an operation that changed nothing.
     pub(super) fn refuse(&mut self, id: u64, failure: &Failure) {
         if let Some(operation) = self.operations.remove(id) {
-            self.reply_failure(operation.source, operation.correlation, failure);
+            self.disappoint(Verb::of_request(&operation.request), operation.source, operation.correlation, failure);
         }
     }
 
@@ -174,7 +175,8 @@ impl Shard {
         let request = work.request.clone();
         check_growth(&item, &context, &request, policy)?;
         let replaced = before.map_or(0, |held| held.record.len());
-        self.check_hint_room(&key, replaced, replaced + request.value.len() + HINT_GROWTH_BYTES)?;
+        let room = self.check_hint_room(&key, replaced, replaced + request.value.len() + HINT_GROWTH_BYTES);
+        room.inspect_err(|_| self.counters.hints_refused += 1)?;
         let dot = self.mint(partition, &item);
         let version = Version {
             dot,
@@ -203,6 +205,7 @@ impl Shard {
     pub(super) fn replicate(&mut self, now: Now, id: u64, item: &Siblings, holders: &[Slot]) -> Bytes {
         let fsynced = self.release.fsyncs();
         let operation = self.operations.get_mut(id).expect("the caller has just set the operation to writing");
+        operation.asked_at = now.instant;
         let owners = operation.owners;
         let writing = operation.writing.as_mut().expect("the caller has just set the operation to writing");
         for slot in holders {
@@ -218,6 +221,9 @@ impl Shard {
         for slot in owners.others().filter(|slot| !holders.contains(slot)) {
             let peer = owners.peer(slot);
             if self.peers.is_up(peer) {
+                if let Some(at) = operation.slots_asked_at.get_mut(slot.as_index()) {
+                    *at = now.instant;
+                }
                 silent_after = silent_after.max(Some(self.peers.silent_after(peer, 1, now.instant)));
                 self.peers.asked(peer, now.instant);
                 self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
@@ -280,10 +286,12 @@ impl Shard {
     fn copy_counted(&mut self, now: Now, id: u64, peer: PeerIndex, result: Copied) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let slot = operation.owners.slot_of(peer);
-        let (Some(slot), Some(writing)) = (slot, &mut operation.writing) else {
+        let after = slot.map(|slot| operation.since_asked(slot, now.instant));
+        let (Some(slot), Some(after), Some(writing)) = (slot, after, &mut operation.writing) else {
             self.counters.answers_ignored += 1;
             return;
         };
+        self.measures.answered(peer, after);
         writing.add_result(slot, result);
         self.write_further(now, id);
     }
@@ -338,7 +346,7 @@ impl Shard {
             (Enough::Wait, _) => {}
             (Enough::Failed, _) if !writing.all_answered() => {}
             (Enough::Failed, _) => self.fail(now, id),
-            (Enough::Met, Request::Get { .. }) => self.finish_get(id),
+            (Enough::Met, Request::Get { .. }) => self.finish_get(now, id),
             (Enough::Met, Request::Put(_)) => self.finish_put(now, id),
         }
     }
@@ -346,6 +354,8 @@ impl Shard {
     /// Tells the client, and stays for the owners that have not confirmed yet.
     fn finish_put(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
+        self.measures.quorum_met(Verb::Put, now.instant.since(operation.asked_at));
+        self.measures.succeeded(Verb::Put, now.instant.since(operation.began));
         let settled = operation.writing.as_ref().is_none_or(Put::all_answered);
         if settled || !self.operations.linger(id) {
             if let Some(operation) = self.operations.remove(id) {

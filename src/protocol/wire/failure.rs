@@ -34,6 +34,22 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
+    /// All of them, so that a number can be shown before there is one.
+    pub const ALL: [Self; 12] = [
+        Self::BadInput,
+        Self::TooLarge,
+        Self::NotAllowed,
+        Self::Overloaded,
+        Self::QuorumNotMet,
+        Self::TimedOut,
+        Self::Stale,
+        Self::Uninitialised,
+        Self::Unreadable,
+        Self::Stopping,
+        Self::Unsupported,
+        Self::Conflict,
+    ];
+
     /// The code as people and scripts see it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

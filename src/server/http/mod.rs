@@ -42,6 +42,7 @@ mod reply;
 mod router;
 mod socket_file;
 mod status;
+mod tally;
 mod token;
 
 use std::future::Future;
@@ -58,6 +59,7 @@ pub use listener::{BindError, Listeners, bind};
 pub use memory::{REPLY_BYTES_TOTAL_MAX, VALUE_BYTES_TOTAL_MAX};
 pub use router::HEADER_BYTES_MAX;
 pub use socket_file::SOCKET_MODE;
+pub use tally::HttpTally;
 pub use token::TokenError;
 
 use crate::config::server::{HttpConfig, HttpData};
@@ -88,6 +90,9 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// The node's numbers in Prometheus' text format.
     fn metrics(&self) -> impl Future<Output = String> + Send;
+
+    /// Where requests are counted.
+    fn tally(&self) -> &HttpTally;
 
     /// The largest value that the node takes, bytes.
     fn value_bytes_max(&self) -> usize;

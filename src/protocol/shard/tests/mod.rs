@@ -5,6 +5,7 @@ mod exchanges;
 mod failures;
 mod field;
 mod heads;
+mod measuring;
 mod reaping;
 mod rules;
 mod serving;
