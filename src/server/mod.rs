@@ -8,6 +8,9 @@
 //! | `gossip` | the membership machine and its datagrams |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
+//! | [`phase`], [`reload`] | what a node is busy with; what it takes from a changed configuration |
+//! | `supervision`, `notify`, `progress` | what systemd is told |
+//! | `watchdog`, `pulse` | whether everything in the process answers |
 //!
 //! A request never changes thread between its lane and the memtable, except when it came over HTTP or to the wrong
 //! shard.
@@ -24,7 +27,14 @@ mod inbox;
 mod links;
 mod members;
 pub mod node;
+mod notify;
+pub mod phase;
+mod progress;
+mod pulse;
 mod reach;
+pub mod reload;
 pub mod run;
 mod shard_thread;
 mod state;
+mod supervision;
+mod watchdog;
