@@ -24,7 +24,7 @@ use quorate::protocol::version::{
 use quorate::protocol::wire::{
     Creation, Failure, FailureCode, Frame, FrameDecoder, GetReply, GetRequest, Header, Hello, Kind, MergeReply,
     MergeRequest, NodeState, NodeStatus, PutReply, PutRequest, ReadReply, ReadRequest, ReadResult, ScanReply,
-    ScanRequest, Stored, StoredCopy, TableRecord, ViewReply, Vouched, Want, decode_control, encode_control,
+    ScanRequest, Stored, StoredCopy, TableRecord, ViewReply, Vouch, Vouched, Want, decode_control, encode_control,
 };
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -249,6 +249,7 @@ fn control() {
         node: Some(NodeId::new(2)),
         generation: BootGeneration::new(3),
         disk: DiskId::new(4),
+        process: 0,
         shard_ports: vec![7001, 7002],
         layouts: vec![LayoutId::new(1, 2)],
         features: 0,
@@ -270,7 +271,8 @@ fn control() {
         encode_control(&view).to_vec(),
         encode_control(&failure).to_vec(),
         encode_control(&state).to_vec(),
-        encode_control(&Vouched { disk: DiskId::new(9) }).to_vec(),
+        encode_control(&Vouched { continues: true, epoch: 9 }).to_vec(),
+        encode_control(&Vouch::new(DiskId::new(9))).to_vec(),
     ];
     fuzz(&corpus, |bytes| {
         drop(decode_control::<Hello>(bytes, "hello"));
@@ -278,6 +280,7 @@ fn control() {
         drop(decode_control::<NodeState>(bytes, "state"));
         drop(decode_control::<NodeStatus>(bytes, "status"));
         drop(decode_control::<Vouched>(bytes, "vouched"));
+        drop(decode_control::<Vouch>(bytes, "vouch"));
         drop(decode_control::<ViewReply>(bytes, "view"));
         // A creation that decodes is checked by computing its layout: hostile parameters must not cost the node its
         // life.

@@ -48,8 +48,8 @@ enum State {
 }
 
 /// A call in flight. Await it for the answer; dropped, the call is given up and a late answer is ignored.
-pub(super) struct Call<'a> {
-    calls: &'a Calls,
+pub(super) struct Call {
+    calls: Arc<Calls>,
     correlation: u64,
 }
 
@@ -60,7 +60,7 @@ impl Calls {
     }
 
     /// Takes a place. `None` when [`CALLS_MAX`] are taken.
-    pub(super) fn begin(&self) -> Option<Call<'_>> {
+    pub(super) fn begin(self: &Arc<Self>) -> Option<Call> {
         let mut table = self.lock();
         if table.places.len() >= CALLS_MAX {
             return None;
@@ -70,7 +70,8 @@ impl Calls {
         let place = table.places.vacant_entry();
         let correlation = serial | u64::try_from(place.key()).expect("a place is below CALLS_MAX");
         place.insert(Place { correlation, state: State::Waiting(None) });
-        Some(Call { calls: self, correlation })
+        drop(table);
+        Some(Call { calls: self.clone(), correlation })
     }
 
     /// Hands an answer to its call.
@@ -113,14 +114,14 @@ impl Table {
     }
 }
 
-impl Call<'_> {
+impl Call {
     /// What the request carries and the answer brings back.
     pub(super) const fn correlation(&self) -> u64 {
         self.correlation
     }
 }
 
-impl Future for Call<'_> {
+impl Future for Call {
     type Output = Result<Frame, Lost>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -141,7 +142,7 @@ impl Future for Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     fn drop(&mut self) {
         let mut table = self.calls.lock();
         if table.place(self.correlation).is_some()

@@ -72,6 +72,7 @@ impl Dialer {
             node: None,
             generation: BootGeneration::new(0),
             disk: DiskId::new(0),
+            process: 0,
             shard_ports: Vec::new(),
             layouts: Vec::new(),
             features: 0,

@@ -1,17 +1,18 @@
 //! An errand: one request, carried to the owners of its key until one has done it or the time is over.
 //!
 //! ```text
-//!   pick an owner that is up and was not tried
+//!   pick an owner that is up and was not tried; when no owner can be reached, any other node
 //!     answered ............................. done
 //!     refused for good ..................... done, with the refusal
 //!     stale ................................ learn the new view, start over
 //!     quorum not met, damaged .............. the next owner; if all say so, that is the answer
-//!     lost, silent, overloaded, stopping ... the next owner; after all of them, wait and start over
+//!     lost, overloaded, stopping ........... the next; after all of them, wait and start over
+//!     sends nothing at all ................. the next as well, and whoever answers first (`attempts`)
 //! ```
 //!
 //! Every attempt of a write carries the same write id, so that an attempt whose answer was lost and its repetition are
-//! one write. An attempt gets half of the time that is left while there is another owner to try: a coordinator that is
-//! stopped costs half of the time, not all of it.
+//! one write. An attempt gets half of the time that is left while there is another node to try: a coordinator that is
+//! there and never answers costs half of the time, not all of it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,11 +23,12 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::attempts::{Attempts, Over};
 use super::control::name_of;
 use super::error::ClientError;
 use super::handle::Shared;
 use super::line::{CallError, fresh_seed};
-use super::map::{Candidate, Map, Pick, Slots};
+use super::map::{Candidate, Map, Pick, Tried, Whom};
 use super::node::PATIENCE;
 use crate::protocol::types::{Address, PartitionId, WriteId};
 use crate::protocol::version::Dot;
@@ -67,8 +69,9 @@ pub(super) struct Errand<'a> {
     write_id: Option<WriteId>,
     timeout: Duration,
     deadline: Instant,
-    /// Owners that were tried in this round.
-    tried: Slots,
+    /// Nodes that were tried in this round.
+    tried: Tried,
+    in_flight: Attempts,
     attempts: u32,
     rounds: u32,
     /// What came of the last attempt.
@@ -94,7 +97,8 @@ impl<'a> Errand<'a> {
             write_id,
             timeout,
             deadline: Instant::now() + timeout,
-            tried: Slots::default(),
+            tried: Tried::default(),
+            in_flight: Attempts::default(),
             attempts: 0,
             rounds: 0,
             last: None,
@@ -110,53 +114,90 @@ impl<'a> Errand<'a> {
         R: Fn(Bytes) -> Result<T, Useless>,
     {
         loop {
-            let map = self.shared.map();
-            let partition = map.partition_of(self.address);
-            let candidate = match map.pick(partition, self.tried) {
-                Pick::Ask(candidate) => candidate,
-                Pick::Soon | Pick::Nobody => {
+            if Instant::now() >= self.deadline {
+                return Err(self.give_up());
+            }
+            if !self.in_flight.are_heard() {
+                let map = self.shared.map();
+                let partition = map.partition_of(self.address);
+                if let Pick::Ask(candidate) = map.pick(partition, &self.tried, self.whom()) {
+                    self.begin(&map, candidate, &message).await?;
+                    continue;
+                }
+                if self.in_flight.is_empty() {
                     self.wait(&map, partition).await?;
                     continue;
                 }
-            };
-            self.attempts += 1;
-            let until = self.attempt_until(&map);
-            let called = candidate.line.call(self.kind, map.layout(), message.body_bytes, &message.lay, until).await;
-            match called {
-                Ok(frame) => {
-                    if map.is_behind(&frame.header) {
-                        self.shared.refresh_later();
-                    }
-                    let read = if frame.kind() == Some(message.reply) {
-                        (message.read)(frame.body)
-                    } else {
-                        let found = u64::from(frame.header.kind);
-                        Err(Useless::Malformed(WireError::Field { what: "kind of an answer", found }))
-                    };
-                    match read {
-                        Ok(answer) => return Ok(answer),
-                        Err(useless) => self.note_useless(&candidate, useless),
-                    }
-                }
-                Err(error) => self.note(&map, &candidate, error).await?,
             }
-            if Instant::now() >= self.deadline {
-                return Err(self.give_up());
+            let Some(Over { candidate, result }) = self.listen().await else { continue };
+            let frame = match result {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.note(&candidate, error).await?;
+                    continue;
+                }
+            };
+            if self.shared.map().is_behind(&frame.header) {
+                self.shared.refresh_later();
+            }
+            let read = if frame.kind() == Some(message.reply) {
+                (message.read)(frame.body)
+            } else {
+                let found = u64::from(frame.header.kind);
+                Err(Useless::Malformed(WireError::Field { what: "kind of an answer", found }))
+            };
+            match read {
+                Ok(answer) => return Ok(answer),
+                Err(useless) => self.note_useless(&candidate, useless),
             }
         }
     }
 
-    fn attempt_until(&self, map: &Map) -> Instant {
-        if map.replicas() - self.tried.len() <= 1 {
-            return self.deadline;
-        }
+    /// Sends the request to somebody.
+    async fn begin<T, L, R>(
+        &mut self,
+        map: &Map,
+        candidate: Candidate,
+        message: &Message<L, R>,
+    ) -> Result<(), ClientError>
+    where
+        L: Fn(&mut Vec<u8>),
+        R: Fn(Bytes) -> Result<T, Useless>,
+    {
+        self.attempts += 1;
         let now = Instant::now();
-        now + self.deadline.saturating_duration_since(now) / 2
+        let left = self.deadline.saturating_duration_since(now);
+        let until = if map.untried(&self.tried, self.whom()) <= 1 { self.deadline } else { now + left / 2 };
+        self.tried.add(&candidate);
+        match candidate.line.ask(self.kind, map.layout(), message.body_bytes, &message.lay, until) {
+            Ok(sent) => {
+                self.in_flight.begin(candidate, sent);
+                Ok(())
+            }
+            Err(error) => self.note(&candidate, error).await,
+        }
+    }
+
+    /// Waits for what is in flight. While all of that is with silent nodes, somebody else may come up.
+    async fn listen(&mut self) -> Option<Over> {
+        if self.in_flight.are_heard() {
+            return self.in_flight.next().await;
+        }
+        tokio::select! {
+            biased;
+            over = self.in_flight.next() => over,
+            () = self.shared.changed.notified() => None,
+            () = sleep_until(Instant::now() + PATIENCE) => None,
+        }
+    }
+
+    /// An owner that has answered with its account is there: others could only ask it again.
+    const fn whom(&self) -> Whom {
+        if self.is_final { Whom::Owners } else { Whom::Anybody }
     }
 
     fn note_useless(&mut self, candidate: &Candidate, useless: Useless) {
         let node = candidate.node.name.clone();
-        self.tried.add(candidate.slot);
         self.is_final = true;
         self.account = Some(match useless {
             Useless::Malformed(source) => ClientError::Malformed { node, source },
@@ -165,9 +206,8 @@ impl<'a> Errand<'a> {
     }
 
     /// Takes an attempt's failure; the error is the end of the errand.
-    async fn note(&mut self, map: &Map, candidate: &Candidate, error: CallError) -> Result<(), ClientError> {
+    async fn note(&mut self, candidate: &Candidate, error: CallError) -> Result<(), ClientError> {
         let node = || candidate.node.name.clone();
-        self.tried.add(candidate.slot);
         self.last = Some(format!("{}: {error}", candidate.node.name));
         match error {
             CallError::Refused(failure) if !failure.code.is_retryable() => {
@@ -177,9 +217,9 @@ impl<'a> Errand<'a> {
                 let code = failure.code;
                 self.account = Some(ClientError::Refused { node: node(), failure });
                 self.is_final |= matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut);
-                if code == FailureCode::Stale && self.refreshed(map).await {
+                if code == FailureCode::Stale && self.refreshed().await {
                     // Other owners, or the same ones by another name.
-                    self.tried = Slots::default();
+                    self.tried = Tried::default();
                 }
             }
             CallError::Malformed(source) => self.note_useless(candidate, Useless::Malformed(source)),
@@ -193,9 +233,10 @@ impl<'a> Errand<'a> {
     }
 
     /// Whether the cluster has a newer layout, which is known now.
-    async fn refreshed(&mut self, map: &Map) -> bool {
+    async fn refreshed(&mut self) -> bool {
+        let before = self.shared.map().layout();
         match timeout_at(self.deadline, self.shared.refresh()).await {
-            Ok(Ok(())) => self.shared.map().layout() != map.layout(),
+            Ok(Ok(())) => self.shared.map().layout() != before,
             Ok(Err(error)) => {
                 self.last = Some(error.to_string());
                 false
@@ -210,19 +251,19 @@ impl<'a> Errand<'a> {
         changed.as_mut().enable();
         let now = Instant::now();
         // Looked at once more: a line may have come up just before the wait began.
-        let until = match map.pick(partition, self.tried) {
+        let until = match map.pick(partition, &self.tried, self.whom()) {
             Pick::Ask(_) => return Ok(()),
             Pick::Soon => now + PATIENCE,
             Pick::Nobody if self.tried.is_empty() => {
                 // Whatever their back-off is, somebody wants them now.
-                map.owners(partition).for_each(|(_, node)| node.retry_now());
+                map.nodes().iter().for_each(|node| node.retry_now());
                 now + WAIT_MAX
             }
             Pick::Nobody => {
                 if self.is_final {
                     return Err(self.give_up());
                 }
-                self.tried = Slots::default();
+                self.tried = Tried::default();
                 self.rounds += 1;
                 sleep_until((now + back_off(self.rounds)).min(self.deadline)).await;
                 return self.in_time(map, partition);

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::call::{CALLS_MAX, Calls, Lost};
+use super::call::{CALLS_MAX, Call, Calls, Lost};
+use super::hearing::Hearing;
 use super::dialer::Dialer;
 use super::error::ClientError;
 use crate::pki::Expected;
@@ -23,9 +24,11 @@ use crate::protocol::types::limits::{BUDGET_MS_MAX, BULK_FRAME_BYTES};
 use crate::protocol::wire::{Failure, Frame, HEADER_BYTES, Header, Hello, Kind, WireError, decode_control};
 use crate::transport::{Class, LaneError, Link, LinkOwner, LinkTerms, Outfit, Purpose, Terms};
 
-/// How long a node is not the first choice after it left a call unanswered: it may be stopped or cut off, and its
-/// connection is found dead only after its idle timeout of 12 s.
+/// How long a node is not the first choice after it left a call unanswered although it was heard.
 const SUSPICION: Duration = Duration::from_secs(2);
+
+/// A packet is missing after so many round trips: one, and the 25 ms by which acknowledgements may be late.
+const ROUND_TRIPS: u32 = 3;
 
 /// How much longer this end waits than it tells the node.
 const GRACE: Duration = Duration::from_millis(50);
@@ -76,6 +79,18 @@ pub(super) struct Line {
     began: Instant,
     /// Milliseconds after `began` until which the node is suspect; 0 for never.
     suspect_until: AtomicU64,
+    hearing: Hearing,
+}
+
+/// A call on its way, and what is needed to tell whether the node is there at all.
+pub(super) struct Sent {
+    pub(super) call: Call,
+    /// When it is given up.
+    pub(super) until: Instant,
+    /// How long that was when it was sent.
+    pub(super) budget: Duration,
+    /// Packets that had come when it was sent.
+    pub(super) heard: u32,
 }
 
 impl Drop for Line {
@@ -104,17 +119,50 @@ impl Line {
         let owner = Owner { outfit, calls: calls.clone(), changed: terms.changed, on_up: terms.on_up };
         let (link, keeping) = Link::new(link_terms, owner);
         dialer.runtime().spawn(keeping);
-        Ok(Self { link, calls, began: Instant::now(), suspect_until: AtomicU64::new(0) })
+        Ok(Self { link, calls, began: Instant::now(), suspect_until: AtomicU64::new(0), hearing: Hearing::default() })
     }
 
     pub(super) fn is_up(&self) -> bool {
         self.link.is_up()
     }
 
-    /// Whether the node has left a call unanswered lately.
+    /// Whether the line was opened so lately that it may still come up.
+    pub(super) fn is_young(&self, patience: Duration) -> bool {
+        self.began.elapsed() < patience
+    }
+
+    /// Whether the node has left a call unanswered lately, or nothing was heard of it since it was found deaf.
     pub(super) fn is_suspect(&self) -> bool {
         let until = self.suspect_until.load(Ordering::Relaxed);
-        until > 0 && self.elapsed_ms() < until
+        (until > 0 && self.elapsed_ms() < until) || self.hearing.is_deaf(|| self.packets())
+    }
+
+    /// Looks whether the node is there: a packet comes back for every packet, however long an answer takes. None while
+    /// it is too early to tell.
+    pub(super) fn look(&self, heard: u32, since: Instant) -> Option<bool> {
+        let Some(stats) = self.stats() else { return Some(false) };
+        if since.elapsed() < stats.path.rtt * ROUND_TRIPS {
+            return None;
+        }
+        let packets = packets_of(&stats);
+        if packets == heard {
+            self.hearing.note_deaf(packets);
+        }
+        Some(!self.hearing.is_deaf(|| Some(packets)))
+    }
+
+    /// The node did not answer in time.
+    pub(super) fn note_unanswered(&self) {
+        let until = self.elapsed_ms() + u64::try_from(SUSPICION.as_millis()).unwrap_or(u64::MAX);
+        self.suspect_until.store(until, Ordering::Relaxed);
+    }
+
+    fn stats(&self) -> Option<quinn::ConnectionStats> {
+        self.link.peer().map(|peer| peer.connection().stats())
+    }
+
+    fn packets(&self) -> Option<u32> {
+        self.stats().as_ref().map(packets_of)
     }
 
     /// Does not wait for the back-off.
@@ -127,7 +175,27 @@ impl Line {
         self.link.status().last_error.unwrap_or_else(|| "it is being connected".to_owned())
     }
 
-    /// Asks, and waits for the answer until then. `lay` lays a body of `body_bytes` behind the header.
+    /// Asks, to be answered until then. `lay` lays a body of `body_bytes` behind the header.
+    pub(super) fn ask(
+        &self,
+        kind: Kind,
+        layout: LayoutId,
+        body_bytes: usize,
+        lay: impl FnOnce(&mut Vec<u8>),
+        until: Instant,
+    ) -> Result<Sent, CallError> {
+        let call = self.calls.begin().ok_or(CallError::TooMany)?;
+        let heard = self.hearing.packets(self.elapsed_ms(), || self.packets());
+        let budget = until.saturating_duration_since(Instant::now());
+        // The node's own account of what was missing comes a moment before this end stops waiting.
+        let granted = budget.saturating_sub((budget / 10).min(GRACE));
+        let header = Header::new(kind, call.correlation(), budget_ms(granted), layout);
+        let class = if HEADER_BYTES + body_bytes > BULK_FRAME_BYTES { Class::Bulk } else { Class::Normal };
+        self.send(class, Frame::build(header, body_bytes, lay))?;
+        Ok(Sent { call, until, budget, heard })
+    }
+
+    /// Asks, and waits for the answer until then.
     pub(super) async fn call(
         &self,
         kind: Kind,
@@ -136,25 +204,13 @@ impl Line {
         lay: impl FnOnce(&mut Vec<u8>),
         until: Instant,
     ) -> Result<Frame, CallError> {
-        let call = self.calls.begin().ok_or(CallError::TooMany)?;
-        let budget = until.saturating_duration_since(Instant::now());
-        // The node's own account of what was missing comes a moment before this end stops waiting.
-        let granted = budget.saturating_sub((budget / 10).min(GRACE));
-        let header = Header::new(kind, call.correlation(), budget_ms(granted), layout);
-        let class = if HEADER_BYTES + body_bytes > BULK_FRAME_BYTES { Class::Bulk } else { Class::Normal };
-        self.send(class, Frame::build(header, body_bytes, lay))?;
-        let frame = match tokio::time::timeout_at(until, call).await {
-            Ok(Ok(frame)) => frame,
-            Ok(Err(Lost(reason))) => return Err(CallError::Lost(reason)),
+        let Sent { call, budget, .. } = self.ask(kind, layout, body_bytes, lay, until)?;
+        match tokio::time::timeout_at(until, call).await {
+            Ok(answer) => answer_of(answer),
             Err(_) => {
-                let until = self.elapsed_ms() + u64::try_from(SUSPICION.as_millis()).unwrap_or(u64::MAX);
-                self.suspect_until.store(until, Ordering::Relaxed);
-                return Err(CallError::Silent(budget));
+                self.note_unanswered();
+                Err(CallError::Silent(budget))
             }
-        };
-        match frame.kind() {
-            Some(Kind::Error) => Err(CallError::Refused(decode_control(&frame.body, "error")?)),
-            _ => Ok(frame),
         }
     }
 
@@ -168,6 +224,20 @@ impl Line {
     fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// What came for a call, as the caller sees it.
+pub(super) fn answer_of(answer: Result<Frame, Lost>) -> Result<Frame, CallError> {
+    let frame = answer.map_err(|Lost(reason)| CallError::Lost(reason))?;
+    match frame.kind() {
+        Some(Kind::Error) => Err(CallError::Refused(decode_control(&frame.body, "error")?)),
+        _ => Ok(frame),
+    }
+}
+
+/// Packets that have come on a connection. Only whether it changes is looked at, so it may wrap.
+fn packets_of(stats: &quinn::ConnectionStats) -> u32 {
+    u32::try_from(stats.udp_rx.datagrams & u64::from(u32::MAX)).expect("a masked number")
 }
 
 /// What the link tells about itself.

@@ -30,7 +30,8 @@
 //! the port of the shard that has the partition, and learns the layout anew when a node says that it is behind. Frames
 //! of many requests share packets; a request costs no task and no channel. It makes and checks the end-to-end
 //! checksums. It retries what may be retried, at another owner and with the same write id, until the request's timeout
-//! is over.
+//! is over. A node that sends nothing at all, not even acknowledgements, is passed over after 150 ms; and when no owner
+//! can be reached, any other node is asked, which passes the request on or stands in.
 //!
 //! ```text
 //!   Get, Put --> errand --pick--> map: partition -> owners -> node -> line --frame--> shard
@@ -50,19 +51,21 @@
 //! |---|---|
 //! | `handle` | the client itself, the view and its refreshing |
 //! | `request` | Get and Put, put together step by step |
-//! | `errand` | one request's way through attempts |
+//! | `errand`, `attempts` | one request's way through attempts, and those in flight |
 //! | `map` | view, layout and nodes; whom to ask |
 //! | `node`, `line`, `call` | a node's ports; a link; the requests on it |
+//! | `hearing` | whether packets come on a line at all |
 //! | `scan` | listing addresses |
 //! | `control` | administration of one node |
 
+mod attempts;
 mod call;
-
 mod control;
 mod dialer;
 mod errand;
 mod error;
 mod handle;
+mod hearing;
 mod line;
 mod map;
 mod node;

@@ -35,6 +35,16 @@ pub(super) struct Node {
     lines: Mutex<Lines>,
 }
 
+/// Whether a node can be asked.
+pub(super) enum Reach {
+    /// Over this line.
+    Up(Arc<Line>),
+    /// It was asked for so lately that it may still come.
+    Soon,
+    /// No.
+    Down,
+}
+
 #[derive(Default)]
 struct Lines {
     control: Option<Line>,
@@ -123,9 +133,14 @@ impl Node {
         }
     }
 
-    /// Whether the node was asked for so lately that it may still come.
-    pub(super) fn is_expected(&self) -> bool {
-        self.opened.get().is_none_or(|at| at.elapsed() < PATIENCE)
+    /// The line to the shard of a partition, if it is up, or may be in a moment. Opens what is not open.
+    pub(super) fn reach(self: &Arc<Self>, partition: PartitionId) -> Reach {
+        match self.line(partition) {
+            Some(line) if line.is_up() => Reach::Up(line),
+            Some(line) if line.is_young(PATIENCE) => Reach::Soon,
+            None if self.opened.get().is_none_or(|at| at.elapsed() < PATIENCE) => Reach::Soon,
+            Some(_) | None => Reach::Down,
+        }
     }
 
     /// Whether the node is connected to.

@@ -45,6 +45,8 @@ pub struct NodeNumbers {
     pub frames_unsupported: u64,
     /// Column families with a damaged block, as far as reads have met one.
     pub damaged: u64,
+    /// How often the disk's life was renewed.
+    pub life_renewals: u64,
 }
 
 /// The text of a scrape.
@@ -110,6 +112,7 @@ fn lay_out(numbers: &NodeNumbers) -> prometheus::Result<Registry> {
         ("quorate_probes_failed_total", "Probes that nobody answered.", numbers.gossip.probes_failed),
         ("quorate_suspicions_total", "Members suspected by this node.", numbers.gossip.suspicions),
         ("quorate_refutations_total", "Accusations of this node that it refuted.", numbers.gossip.refutations),
+        ("quorate_life_renewals_total", "Marks by which members would know an older copy.", numbers.life_renewals),
         ("quorate_turns_total", "Turns of all shards.", numbers.turns),
         ("quorate_commits_total", "Turns that wrote something.", numbers.commits),
         ("quorate_sessions_total", "Sessions begun.", numbers.sessions),

@@ -48,6 +48,7 @@ fn numbers() -> NodeNumbers {
         frames_not_allowed: 0,
         frames_unsupported: 0,
         damaged: 0,
+        life_renewals: 0,
     }
 }
 

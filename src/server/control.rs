@@ -14,9 +14,9 @@ use crate::pki::Credentials;
 use crate::pki::tls::quic_client_config;
 use crate::pki::verifier::Expected;
 use crate::protocol::shard::{PeerIndex, View};
-use crate::protocol::types::{DiskId, NodeId};
+use crate::protocol::types::NodeId;
 use crate::protocol::wire::{
-    Creation, Failure, FailureCode, Frame, Header, Hello, Kind, NodeState, Vouched, decode_control, encode_control,
+    Creation, Failure, FailureCode, Frame, Header, Hello, Kind, NodeState, Vouch, Vouched, decode_control, encode_control,
 };
 use crate::transport::{
     Class, Handler, LaneSender, Link, LinkOwner, LinkTerms, Offload, Outfit, Peer, Purpose, Tally, Terms, accept,
@@ -30,10 +30,10 @@ pub(crate) enum Order {
     Create(Box<Creation>, oneshot::Sender<Result<NodeState, Failure>>),
     /// Say what created this node.
     State(oneshot::Sender<NodeState>),
-    /// Say which disk of a peer is remembered, noting this one if none is.
-    Vouch(NodeId, DiskId, oneshot::Sender<Vouched>),
-    /// A peer told which disk of this node it remembers.
-    Vouched(NodeId, DiskId),
+    /// Say whether a peer's disk is the one that is remembered.
+    Vouch(NodeId, Vouch, oneshot::Sender<Vouched>),
+    /// A peer told whether it remembers this node's disk.
+    Vouched(NodeId, Vouched),
 }
 
 /// What control sessions and links stand on.
@@ -130,8 +130,8 @@ impl Desk {
             }
             Some(Kind::Vouch) => {
                 let node = peer.node().ok_or_else(|| Failure::new(FailureCode::NotAllowed, "only nodes have disks"))?;
-                let asked: Vouched = decode_control(&frame.body, "vouch").map_err(|error| bad_input(&error))?;
-                let order = |tell| Order::Vouch(node, asked.disk, tell);
+                let asked: Vouch = decode_control(&frame.body, "vouch").map_err(|error| bad_input(&error))?;
+                let order = |tell| Order::Vouch(node, asked, tell);
                 self.order(lane, correlation, order, |vouched| Ok((Kind::Vouched, encode_control(&vouched))));
                 Ok(None)
             }
@@ -215,15 +215,8 @@ impl LinkOwner for ControlLink {
         for inbox in &self.kit.shared.inboxes {
             inbox.push(Input::Ports { peer: self.peer, ports: hello.shard_ports.clone() });
         }
-        let body = encode_control(&Vouched { disk: self.kit.shared.disk });
-        let layout = self.kit.shared.view().map(|view| view.layout.id()).unwrap_or_default();
-        let frame = Frame::new(Header::new(Kind::Vouch, 1, 5_000, layout), body).to_bytes();
         let link = self.kit.shared.links().get(&self.node).cloned();
-        if let Some(link) = link
-            && let Err(error) = link.send(Class::Normal, frame)
-        {
-            tracing::debug!(node = %self.node, %error, "not asked which disk it remembers");
-        }
+        link.iter().for_each(|link| ask_to_vouch(&self.kit.shared, self.node, link));
     }
 
     fn on_datagram(&self, datagram: Bytes) {
@@ -242,7 +235,7 @@ impl LinkOwner for ControlLink {
             && let Ok(vouched) = decode_control::<Vouched>(&frame.body, "vouched")
         {
             // The node ends first, or the order is carried out; there is nobody to tell.
-            drop(self.kit.orders.send(Order::Vouched(self.node, vouched.disk)));
+            drop(self.kit.orders.send(Order::Vouched(self.node, vouched)));
         }
     }
 
@@ -254,21 +247,36 @@ impl LinkOwner for ControlLink {
     }
 }
 
+/// Asks a member whether this node's disk is the one that it remembers.
+fn ask_to_vouch(shared: &NodeShared, node: NodeId, link: &Link) {
+    let layout = shared.view().map(|view| view.layout.id()).unwrap_or_default();
+    let frame = Frame::new(Header::new(Kind::Vouch, 1, 5_000, layout), encode_control(&shared.vouch())).to_bytes();
+    if let Err(error) = link.send(Class::Normal, frame) {
+        tracing::debug!(%node, %error, "not asked whether it remembers this disk");
+    }
+}
+
+/// Asks all members that are connected; the others are asked when they are.
+pub(crate) fn ask_all_to_vouch(shared: &NodeShared) {
+    let links: Vec<_> = shared.links().iter().map(|(node, link)| (*node, link.clone())).collect();
+    links.iter().filter(|(_, link)| link.is_up()).for_each(|(node, link)| ask_to_vouch(shared, *node, link));
+}
+
 /// Which members have said that they know no other disk of this node.
 #[derive(Debug, Default)]
 pub(crate) struct Vouches {
-    by: BTreeMap<NodeId, DiskId>,
+    by: BTreeMap<NodeId, bool>,
 }
 
 impl Vouches {
     /// Notes what a member remembers. Says how the node stands once that is known.
-    pub(crate) fn note(&mut self, shared: &NodeShared, by: NodeId, disk: DiskId) -> Option<Verification> {
-        self.by.insert(by, disk);
+    pub(crate) fn note(&mut self, shared: &NodeShared, by: NodeId, continues: bool) -> Option<Verification> {
+        self.by.insert(by, continues);
+        if !continues && shared.verification() != Verification::Lost {
+            return Some(Verification::Lost);
+        }
         if shared.verification() != Verification::Fresh {
             return None;
-        }
-        if self.by.values().any(|remembered| *remembered != shared.disk) {
-            return Some(Verification::Lost);
         }
         let view = shared.view()?;
         let others = view.roster.members().iter().filter(|member| member.id != shared.node);

@@ -74,6 +74,7 @@ impl Door for NodeDoor {
             frames_not_allowed: counts.not_allowed,
             frames_unsupported: counts.unsupported,
             damaged: self.shared.damaged.load(Ordering::Acquire) as u64,
+            life_renewals: u64::from(self.shared.vouch().now.count),
         };
         render(&numbers)
     }

@@ -24,7 +24,20 @@ pub(crate) const POKE: &[u8] = b"alive?";
 struct Process {
     generation: BootGeneration,
     disk: DiskId,
+    /// Copies of one directory differ in this only.
+    number: u64,
     connections: Vec<quinn::Connection>,
+}
+
+impl Process {
+    fn of(hello: &Hello) -> Self {
+        let Hello { generation, disk, process, .. } = *hello;
+        Self { generation, disk, number: process, connections: Vec::new() }
+    }
+
+    fn is_of(&self, hello: &Hello) -> bool {
+        (self.generation, self.disk, self.number) == (hello.generation, hello.disk, hello.process)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -53,12 +66,11 @@ impl RosterPolicy {
     /// Notes a session that was let in.
     pub(crate) fn register(&self, peer: &Peer) {
         let Some(node) = peer.node() else { return };
-        let (generation, disk) = (peer.hello().generation, peer.hello().disk);
+        let hello = peer.hello();
         let mut known = self.lock();
-        let process =
-            known.processes.entry(node).or_insert_with(|| Process { generation, disk, connections: Vec::new() });
-        if (process.generation, process.disk) != (generation, disk) {
-            *process = Process { generation, disk, connections: Vec::new() };
+        let process = known.processes.entry(node).or_insert_with(|| Process::of(hello));
+        if !process.is_of(hello) {
+            *process = Process::of(hello);
         }
         process.connections.retain(|connection| connection.close_reason().is_none());
         process.connections.push(peer.connection().clone());
@@ -96,7 +108,7 @@ impl Policy for RosterPolicy {
         let Role::Node(node) = identity.role else { return Ok(()) };
         let known = self.lock();
         let Some(process) = known.processes.get(&node) else { return Ok(()) };
-        if (process.generation, process.disk) == (hello.generation, hello.disk) {
+        if process.is_of(hello) {
             return Ok(());
         }
         let mut alive = process.connections.iter().filter(|connection| connection.close_reason().is_none()).peekable();

@@ -6,6 +6,7 @@
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
 //! | `gossip` | the membership machine and its datagrams |
+//! | `lives` | what tells a node's disk from a new one, an older copy and a clone |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
 //! | [`phase`], [`reload`] | what a node is busy with; what it takes from a changed configuration |
@@ -25,6 +26,7 @@ mod gossip;
 pub mod http;
 mod inbox;
 mod links;
+mod lives;
 mod members;
 pub mod node;
 mod notify;

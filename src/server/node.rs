@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::control::{ControlKit, Order, Vouches, accept_all, link_members};
+use super::control::{ControlKit, Order, Vouches, accept_all, ask_all_to_vouch, link_members};
 use super::driver::{Ending, STOP_WITHIN};
 use super::gossip::Gossip;
 use super::inbox::Input;
+use super::lives::Lives;
 use super::members::RosterPolicy;
 use super::phase::{Phase, Phases};
 use super::pulse::Pulse;
@@ -29,7 +30,7 @@ use crate::pki::tls::{TlsError, quic_client_config, quic_server_config};
 use crate::pki::verifier::Expected;
 use crate::pki::{CredentialFiles, Credentials, CredentialsError, Moment, Role};
 use crate::protocol::shard::{ShardConfig, View};
-use crate::protocol::types::{DiskId, Durability, NodeId};
+use crate::protocol::types::{Durability, NodeId};
 use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
 use crate::storage::{BootError, CloseError, MetaError, OpenError, Rebuilt, ShardCallbacks, Store, StoreOptions};
 use crate::transport::{BindError, NodeSecret, Offload, Purpose, Tally, bind, server_config};
@@ -187,8 +188,6 @@ impl Node {
 const VERIFICATION: &str = "verification";
 /// The record of the secret that stateless resets are made with.
 const RESET_SECRET: &str = "reset-secret";
-/// The record of which disk each member had when it was first met.
-const DISKS: &str = "disks";
 
 fn control_thread(
     options: NodeOptions,
@@ -223,6 +222,7 @@ struct Control {
     store: Option<Store>,
     shards: Vec<ShardThread>,
     vouches: Vouches,
+    lives: Lives,
     creation: Option<Creation>,
     /// The data directory had no identity before this process.
     fresh: bool,
@@ -261,6 +261,7 @@ impl Control {
         })?;
         let cluster = credentials.cluster();
         let boot = store.begin_boot(node, cluster, super::entropy::disk())?;
+        let lives = Lives::begin(store.meta(), boot.disk, super::entropy::seed_u64())?;
         note_rebuilt(&store)?;
         let verification = standing(&store, boot, durability, accept_loss)?;
         let secret = reset_secret(&store)?;
@@ -273,6 +274,7 @@ impl Control {
         let mut shared = NodeShared::new(config, durability, (node, cluster), (boot.generation, boot.disk));
         shared.damaged = store.damaged();
         shared.set_verification(verification);
+        shared.set_vouch(lives.vouch());
         let shared = Arc::new(shared);
         let tally = Arc::new(Tally::default());
         phases.enter(Phase::OpeningPorts);
@@ -299,6 +301,7 @@ impl Control {
             store: Some(store),
             shards,
             vouches: Vouches::default(),
+            lives,
             creation,
             fresh: boot.fresh,
             open_http,
@@ -357,6 +360,7 @@ impl Control {
                         return Ok(());
                     }
                     self.recover_standing().await?;
+                    self.renew_life()?;
                 }
             }
         }
@@ -388,20 +392,14 @@ impl Control {
                     return Err(NodeError::Disk(reason.unwrap_or_default()));
                 }
             }
-            Order::Vouch(node, disk, tell) => {
-                let remembered = self.remember_disk(node, disk)?;
-                if remembered != disk {
-                    tracing::error!(%node, %disk, %remembered, "a member came back with another disk");
-                }
-                if tell.send(Vouched { disk: remembered }).is_err() {
+            Order::Vouch(node, vouch, tell) => {
+                let Some(store) = &self.store else { return Ok(()) };
+                let vouched = self.lives.remember(store.meta(), node, &vouch)?;
+                if tell.send(vouched).is_err() {
                     tracing::debug!(%node, "the asker is gone");
                 }
             }
-            Order::Vouched(by, disk) => {
-                if let Some(verification) = self.vouches.note(&self.shared, by, disk) {
-                    self.stand(verification)?;
-                }
-            }
+            Order::Vouched(by, vouched) => self.take_vouched(by, vouched)?,
         }
         Ok(())
     }
@@ -543,26 +541,40 @@ impl Control {
             Verification::Verified => tracing::info!("this node's answers count toward R"),
             Verification::Fresh => {}
             Verification::Lost => tracing::error!(
-                "this node had another disk before: until its copies are restored its answers do not count toward R"
+                "this node had another disk before, or this is an older copy of it: until its copies are restored its \
+                 answers do not count toward R"
             ),
         }
         self.shared.set_verification(verification);
         Ok(())
     }
 
-    /// The disk that a member had when it was first met; this one, if that is now.
-    fn remember_disk(&self, node: NodeId, disk: DiskId) -> Result<DiskId, NodeError> {
-        let Some(store) = &self.store else { return Ok(disk) };
-        let mut disks: Vec<(NodeId, DiskId)> = match store.meta().record(DISKS)? {
-            Some(record) => decode_control(&record, "disks").map_err(|error| NodeError::Creation(error.to_string()))?,
-            None => Vec::new(),
-        };
-        if let Some((_, known)) = disks.iter().find(|(known, _)| *known == node) {
-            return Ok(*known);
+    /// A member told whether this node's disk is the one that it remembers.
+    fn take_vouched(&mut self, by: NodeId, vouched: Vouched) -> Result<(), NodeError> {
+        let verification = self.vouches.note(&self.shared, by, vouched.continues);
+        if let Some(verification) = verification {
+            self.stand(verification)?;
         }
-        disks.push((node, disk));
-        store.meta().put_record(DISKS, &encode_control(&disks))?;
-        Ok(disk)
+        if !vouched.continues
+            && let Some(store) = &self.store
+        {
+            // The standing is on the disk: from here on the members may forget what this disk does not have.
+            self.lives.atone(store.meta(), vouched.epoch)?;
+            self.shared.set_vouch(self.lives.vouch());
+            ask_all_to_vouch(&self.shared);
+        }
+        Ok(())
+    }
+
+    /// The life of the disk goes on.
+    fn renew_life(&mut self) -> Result<(), NodeError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        if self.shared.view().is_some() && self.lives.renew(store.meta(), store.written())? {
+            self.lives.renewed_at(store.written());
+            self.shared.set_vouch(self.lives.vouch());
+            ask_all_to_vouch(&self.shared);
+        }
+        Ok(())
     }
 
     /// Stops in order: HTTP, shards, links, store.

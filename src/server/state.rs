@@ -19,7 +19,7 @@ use crate::protocol::shard::View;
 use crate::protocol::types::{Address, BootGeneration, ClusterId, DiskId, Durability, NodeId};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeStatus, PROTOCOL_VERSION, PeerStatus, PutRequest,
-    ScanRequest,
+    ScanRequest, Vouch,
 };
 use crate::transport::Link;
 
@@ -62,6 +62,8 @@ pub(crate) struct NodeShared {
     pub(crate) cluster: ClusterId,
     pub(crate) generation: BootGeneration,
     pub(crate) disk: DiskId,
+    /// What members are asked to vouch for.
+    vouch: Mutex<Vouch>,
     pub(crate) clock: Clock,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Which members the shards reach.
@@ -89,6 +91,7 @@ impl NodeShared {
             cluster,
             generation,
             disk,
+            vouch: Mutex::new(Vouch::new(disk)),
             clock: Clock::start(),
             inboxes,
             reach: Arc::default(),
@@ -119,6 +122,15 @@ impl NodeShared {
         for inbox in &self.inboxes {
             inbox.push(Input::Unverified(verification != Verification::Verified));
         }
+    }
+
+    /// What members are asked to vouch for.
+    pub(crate) fn vouch(&self) -> Vouch {
+        *self.vouch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_vouch(&self, vouch: Vouch) {
+        *self.vouch.lock().unwrap_or_else(PoisonError::into_inner) = vouch;
     }
 
     pub(crate) fn links(&self) -> MutexGuard<'_, BTreeMap<NodeId, Link>> {
@@ -153,6 +165,7 @@ impl NodeShared {
             node: Some(self.node),
             generation: self.generation,
             disk: self.disk,
+            process: self.vouch().now.process,
             shard_ports: (0..self.config.shards).map(port).collect(),
             layouts,
             features: 0,

@@ -313,6 +313,12 @@ impl Store {
         Ok(boot)
     }
 
+    /// How much was written so far: a number that rises with every record.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.database.db().latest_sequence_number()
+    }
+
     /// A share of the store for one shard, to be sent to its thread.
     #[must_use]
     pub fn shard_seat(&self, callbacks: ShardCallbacks) -> ShardSeat {

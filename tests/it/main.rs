@@ -8,10 +8,12 @@
 //! | `wire` | what nobody should send: frames by hand |
 //! | `proxy`, `fleet` | five processes behind a fault proxy for UDP |
 //! | `audit` | what each replica really holds |
+//! | `load` | writers that remember what they tried and were told |
 //! | `chaos` | kills, stops and cuts under load: nothing is lost, and all becomes equal again |
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
 //! | `rotting` | table files rot |
+//! | `disks` | a disk is put back as it once was, or cloned |
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
@@ -30,6 +32,7 @@ mod cluster;
 mod command;
 mod door;
 mod fleet;
+mod load;
 mod ports;
 mod process;
 mod proxy;
@@ -38,6 +41,7 @@ mod wire;
 mod chaos;
 mod configuring;
 mod developing;
+mod disks;
 mod failing;
 mod importing;
 mod input;

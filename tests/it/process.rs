@@ -124,6 +124,13 @@ impl Process {
         let script = format!("kill -{} {}", signal.name(), child.id());
         let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
         assert!(status.success(), "{script}: {status}");
+        if signal == Signal::Stop {
+            let stat = format!("/proc/{}/stat", child.id());
+            until("the process stands still", || {
+                let stat = fs::read_to_string(&stat).map_err(|error| error.to_string())?;
+                if stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')) { Ok(()) } else { Err(stat) }
+            });
+        }
     }
 
     /// Waits for the end of the process.

@@ -39,6 +39,7 @@ pub(crate) fn hello_of(credentials: &Credentials) -> Hello {
         node,
         generation: BootGeneration::new(1_000_000),
         disk: DiskId::new(7),
+        process: 0,
         shard_ports: Vec::new(),
         layouts: Vec::new(),
         features: 0,

@@ -12,13 +12,13 @@ fn answer(correlation: u64, body: &'static [u8]) -> Frame {
     Frame::new(Header::new(Kind::Pong, correlation, 0, LayoutId::default()), Bytes::from_static(body))
 }
 
-fn poll(call: &mut Call<'_>) -> Poll<Result<Frame, Lost>> {
+fn poll(call: &mut Call) -> Poll<Result<Frame, Lost>> {
     Pin::new(call).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[test]
 fn each_call_gets_its_own_answer() {
-    let calls = Calls::default();
+    let calls = Arc::new(Calls::default());
     let (mut a, mut b) = (calls.begin().unwrap(), calls.begin().unwrap());
     assert!(poll(&mut a).is_pending());
     calls.answer(answer(b.correlation(), b"b"));
@@ -30,7 +30,7 @@ fn each_call_gets_its_own_answer() {
 
 #[test]
 fn late_answer_does_not_reach_the_next_call_in_its_place() {
-    let calls = Calls::default();
+    let calls = Arc::new(Calls::default());
     let given_up = calls.begin().unwrap();
     let correlation = given_up.correlation();
     drop(given_up);
@@ -44,7 +44,7 @@ fn late_answer_does_not_reach_the_next_call_in_its_place() {
 
 #[test]
 fn lost_line_fails_what_waits_and_leaves_what_was_answered() {
-    let calls = Calls::default();
+    let calls = Arc::new(Calls::default());
     let (mut answered, mut waiting) = (calls.begin().unwrap(), calls.begin().unwrap());
     calls.answer(answer(answered.correlation(), b"in time"));
     calls.lose("gone");
@@ -56,7 +56,7 @@ fn lost_line_fails_what_waits_and_leaves_what_was_answered() {
 
 #[test]
 fn calls_are_bounded() {
-    let calls = Calls::default();
+    let calls = Arc::new(Calls::default());
     let all: Vec<_> = (0..CALLS_MAX).map(|_| calls.begin().unwrap()).collect();
     assert!(calls.begin().is_none());
     drop(all);

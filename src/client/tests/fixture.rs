@@ -87,6 +87,11 @@ impl FakeNode {
         *self.mood.lock().unwrap() = mood;
     }
 
+    /// Its place among the nodes.
+    pub(crate) fn index(&self) -> usize {
+        usize::try_from(self.id.as_u128() - 1).unwrap()
+    }
+
     /// Ends all connections and frees the ports.
     pub(crate) fn stop(&self) {
         for endpoint in self.endpoints.lock().unwrap().drain(..) {
@@ -96,6 +101,67 @@ impl FakeNode {
 
     fn is_running(&self) -> bool {
         !self.endpoints.lock().unwrap().is_empty()
+    }
+}
+
+/// Stops a node's only thread and lets it go on, as SIGSTOP and SIGCONT do to a process: meanwhile the kernel takes its
+/// packets and nothing acknowledges them. Ends the thread when dropped.
+#[derive(Default)]
+pub(crate) struct Halt(Arc<Gate>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Pace {
+    #[default]
+    Starts,
+    Runs,
+    MustStop,
+    Stands,
+    MustEnd,
+}
+
+#[derive(Default)]
+struct Gate(Mutex<Pace>, std::sync::Condvar);
+
+impl Gate {
+    fn set(&self, pace: Pace) {
+        *self.0.lock().unwrap() = pace;
+        self.1.notify_all();
+    }
+
+    fn wait_for(&self, pace: Pace) {
+        let waited = self.1.wait_timeout_while(self.0.lock().unwrap(), DEADLINE, |now| *now != pace).unwrap();
+        assert!(!waited.1.timed_out(), "the node's thread is not at {pace:?} but at {:?}", *waited.0);
+    }
+
+    /// Stands still while it must. False at the end.
+    fn pass(&self) -> bool {
+        let mut pace = self.0.lock().unwrap();
+        if *pace == Pace::MustStop {
+            *pace = Pace::Stands;
+            self.1.notify_all();
+        }
+        while *pace == Pace::Stands {
+            pace = self.1.wait(pace).unwrap();
+        }
+        *pace != Pace::MustEnd
+    }
+}
+
+impl Halt {
+    /// From when this returns until [`Halt::go_on`] the node does nothing.
+    pub(crate) fn halt(&self) {
+        self.0.set(Pace::MustStop);
+        self.0.wait_for(Pace::Stands);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.0.set(Pace::Runs);
+    }
+}
+
+impl Drop for Halt {
+    fn drop(&mut self) {
+        self.0.set(Pace::MustEnd);
     }
 }
 
@@ -111,8 +177,13 @@ pub(crate) struct Fake {
 impl Fake {
     /// Three nodes of two shards each, N=3 R=2 W=2.
     pub(crate) async fn start() -> Arc<Self> {
+        Self::start_of(3).await
+    }
+
+    /// So many nodes; each item has three owners.
+    pub(crate) async fn start_of(count: u128) -> Arc<Self> {
         let authority = Authority::generate(CLUSTER, 10 * HOUR, Moment::now()).unwrap();
-        let nodes = (1..=3).map(|number| {
+        let nodes = (1..=count).map(|number| {
             let socket = bind((Ipv4Addr::LOCALHOST, 0).into(), None, None).unwrap();
             Arc::new(FakeNode {
                 id: NodeId::new(number),
@@ -174,6 +245,12 @@ impl Fake {
         owners.map(|id| self.nodes.iter().find(|node| node.id == id).unwrap().clone()).collect()
     }
 
+    /// The nodes that do not own an address.
+    pub(crate) fn others(&self, address: &Address) -> Vec<Arc<FakeNode>> {
+        let owners = self.owners(address);
+        self.nodes.iter().filter(|node| owners.iter().all(|owner| owner.id != node.id)).cloned().collect()
+    }
+
     /// What was asked of this kind since the last look.
     pub(crate) fn asked(&self, kind: Kind) -> Vec<Asked> {
         let mut log = self.log.lock().unwrap();
@@ -207,6 +284,7 @@ impl Fake {
             node: Some(node.id),
             generation: BootGeneration::new(1),
             disk: DiskId::new(1),
+            process: 0,
             shard_ports: data.iter().map(|endpoint| endpoint.local_addr().unwrap().port()).collect(),
             layouts: Vec::new(),
             features: 0,
@@ -216,6 +294,25 @@ impl Fake {
         for (shard, endpoint) in data.into_iter().enumerate() {
             self.serve(node, endpoint, Purpose::Data, shard, &hello);
         }
+    }
+
+    /// Lets a node go on in a thread of its own, which can be halted.
+    pub(crate) fn run_apart(self: &Arc<Self>, node: &Arc<FakeNode>) -> Halt {
+        node.stop();
+        let (fake, node, halt) = (self.clone(), node.clone(), Halt::default());
+        let gate = halt.0.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                fake.run(&node, 2).await;
+                gate.set(Pace::Runs);
+                while gate.pass() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        });
+        halt.0.wait_for(Pace::Runs);
+        halt
     }
 
     fn serve(

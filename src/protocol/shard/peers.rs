@@ -36,6 +36,8 @@ struct Pace {
     p99: u64,
     /// Since when an answer is owed.
     owed_since: Option<Instant>,
+    /// Since when it has answered nothing although something was asked, probes or not.
+    silent_since: Option<Instant>,
 }
 
 /// The peers of a shard.
@@ -52,14 +54,14 @@ impl Peers {
     pub(super) fn set_up(&mut self, peer: PeerIndex, up: bool) {
         if let Some(pace) = self.paces.get_mut(peer.as_index()) {
             pace.up = up;
-            pace.owed_since = None;
+            (pace.owed_since, pace.silent_since) = (None, None);
         }
     }
 
     pub(super) fn set_reachable(&mut self, peer: PeerIndex, reachable: bool) {
         if let Some(pace) = self.paces.get_mut(peer.as_index()) {
             pace.unreachable = !reachable;
-            pace.owed_since = None;
+            (pace.owed_since, pace.silent_since) = (None, None);
         }
     }
 
@@ -71,6 +73,7 @@ impl Peers {
     /// Something that will be answered was sent.
     pub(super) fn asked(&mut self, peer: PeerIndex, now: Instant) {
         if let Some(pace) = self.paces.get_mut(peer.as_index()) {
+            pace.silent_since.get_or_insert(now);
             let probing = pace.owed_since.is_some_and(|since| now.since(since) > PROBE_EVERY);
             if pace.owed_since.is_none() || probing {
                 pace.owed_since = Some(now);
@@ -80,9 +83,9 @@ impl Peers {
 
     /// Any answer came: the peer is alive, and this is about how long it takes.
     pub(super) fn heard(&mut self, peer: PeerIndex, now: Instant) {
-        if let Some(pace) = self.paces.get_mut(peer.as_index())
-            && let Some(since) = pace.owed_since.take()
-        {
+        let Some(pace) = self.paces.get_mut(peer.as_index()) else { return };
+        pace.silent_since = None;
+        if let Some(since) = pace.owed_since.take() {
             let sample = u64::try_from(now.since(since).as_nanos()).unwrap_or(u64::MAX);
             pace.usual = if pace.usual == 0 { sample } else { pace.usual - pace.usual / 8 + sample / 8 };
             // A frugal quantile: up by a step for each sample above it, down by a hundredth of one for each below.
@@ -106,10 +109,14 @@ impl Peers {
         }
     }
 
-    /// After how long of silence somebody else is asked to stand in for this peer.
-    pub(super) fn silent_after(&self, peer: PeerIndex) -> Duration {
-        let p99 = self.paces.get(peer.as_index()).map_or(0, |pace| pace.p99);
-        Duration::from_nanos(p99.saturating_mul(SILENT_FACTOR)).clamp(SILENT_MIN, SILENT_MAX)
+    /// After how long from now somebody else is asked to stand in for this peer. `times` as long is waited for what
+    /// takes it more than one round trip. What it has been silent for counts: behind a cut every request would wait
+    /// anew for a peer that has not answered any of them.
+    pub(super) fn silent_after(&self, peer: PeerIndex, times: u32, now: Instant) -> Duration {
+        let pace = self.paces.get(peer.as_index()).copied().unwrap_or_default();
+        let usual = Duration::from_nanos(pace.p99.saturating_mul(SILENT_FACTOR)).clamp(SILENT_MIN, SILENT_MAX);
+        let silent = pace.silent_since.map_or(Duration::ZERO, |since| now.since(since));
+        (usual * times).saturating_sub(silent).max(SILENT_MIN)
     }
 
     /// After how long a read that asked these peers asks one more.

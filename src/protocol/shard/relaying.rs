@@ -13,6 +13,9 @@ use crate::protocol::wire::{Failure, FailureCode, Frame, Header, Kind, PutReques
 /// A relayed request takes a quorum of its own: an owner is silent after so many times as long as for a copy.
 const RELAY_PATIENCE: u32 = 4;
 
+/// But after no less than this: there is no time for anything in a shorter request.
+const PATIENCE_MIN: core::time::Duration = core::time::Duration::from_millis(50);
+
 /// With less time than this nobody begins to stand in.
 const STAND_IN_MIN: core::time::Duration = core::time::Duration::from_millis(1);
 
@@ -104,10 +107,14 @@ impl Shard {
             let header = Header::new(relay.kind, id, remaining_ms(now, relay.deadline), layout).as_forwarded();
             let bytes = Frame::new(header, relay.body.clone()).to_bytes();
             let partition = relay.partition;
+            // Each owner has its share of the time that is left, and so has standing in.
+            let shares = u32::try_from(relay.candidates.len()).unwrap_or(u32::MAX).saturating_add(2);
+            let share = relay.deadline.since(now.instant) / shares;
+            let silent_after = self.peers.silent_after(peer, RELAY_PATIENCE, now.instant);
+            let patience = silent_after.min(share).max(PATIENCE_MIN);
             self.peers.asked(peer, now.instant);
             self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
-            let silent_after = self.peers.silent_after(peer) * RELAY_PATIENCE;
-            self.operations.arm(now.instant.after(silent_after), id, Timer::Silence);
+            self.operations.arm(now.instant.after(patience), id, Timer::Silence);
             return;
         }
         let Some(relay) = self.operations.remove_relay(id) else { return };

@@ -207,9 +207,9 @@ impl Shard {
         for slot in owners.others().filter(|slot| !holders.contains(slot)) {
             let peer = owners.peer(slot);
             if self.peers.is_up(peer) {
+                silent_after = silent_after.max(Some(self.peers.silent_after(peer, 1, now.instant)));
                 self.peers.asked(peer, now.instant);
                 self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
-                silent_after = silent_after.max(Some(self.peers.silent_after(peer)));
             } else {
                 writing.add_result(slot, Copied::Unknown);
             }

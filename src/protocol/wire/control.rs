@@ -26,6 +26,8 @@ pub struct Hello {
     pub generation: BootGeneration,
     /// Its data directory.
     pub disk: DiskId,
+    /// Drawn at the process's start: two processes on copies of one directory differ in this only.
+    pub process: u64,
     /// The UDP ports of its shards; partition p is with shard `p mod count`.
     pub shard_ports: Vec<u16>,
     /// Its live layouts.
@@ -88,11 +90,55 @@ pub struct ViewReply {
     pub write_quorum: u8,
 }
 
-/// Which disk of the asking node a peer remembers, once it has noted the asker's present one if it knew none.
+/// How far a data directory has come. Members remember each other's, and so find out when one is a new disk or an older
+/// copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Life {
+    /// Raised at every start, above all that anybody is known to remember.
+    pub epoch: u64,
+    /// Drawn by the process at its start.
+    pub process: u64,
+    /// Raised by the process while it writes.
+    pub count: u32,
+}
+
+/// A node asks a member whether its directory is the one that the member remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouch {
+    /// The directory.
+    pub disk: DiskId,
+    /// Where it was when this process started.
+    pub before: Life,
+    /// Where it is.
+    pub now: Life,
+    /// Whatever was before this epoch may be forgotten: the node has noted that it lacks it. 0 for nothing.
+    pub atoned: u64,
+}
+
+impl Vouch {
+    /// That of a directory of which nothing is known yet.
+    #[must_use]
+    pub fn new(disk: DiskId) -> Self {
+        Self { disk, before: Life::default(), now: Life::default(), atoned: 0 }
+    }
+
+    /// Whether this is the directory of that life, gone on from there.
+    #[must_use]
+    pub const fn goes_on_from(&self, life: Life) -> bool {
+        let Self { before, now, .. } = self;
+        let same = life.process == now.process && life.count <= now.count;
+        let next = life.process == before.process && life.epoch == before.epoch && life.count <= before.count;
+        same || next || life.epoch < before.epoch
+    }
+}
+
+/// What a member says to that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vouched {
-    /// The disk.
-    pub disk: DiskId,
+    /// It is the directory that the member remembers, or the first one that it has met of this node.
+    pub continues: bool,
+    /// Up to which epoch the member remembers.
+    pub epoch: u64,
 }
 
 /// How a node sees one of its peers.

@@ -22,7 +22,8 @@ mod request;
 
 pub use codec::WireError;
 pub use control::{
-    Creation, Hello, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouched, decode_control, encode_control,
+    Creation, Hello, Life, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouch, Vouched, decode_control,
+    encode_control,
 };
 pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, SettleRequest};
 pub use failure::{Failure, FailureCode};

@@ -46,6 +46,7 @@ pub(super) fn hello(node: Option<NodeId>) -> Hello {
         node,
         generation: BootGeneration::new(1),
         disk: DiskId::new(1),
+        process: 0,
         shard_ports: Vec::new(),
         layouts: Vec::new(),
         features: 0,

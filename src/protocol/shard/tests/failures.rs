@@ -11,14 +11,14 @@ use crate::protocol::version::Siblings;
 use crate::protocol::wire::{FailureCode, GetRequest, Kind, PutRequest};
 
 /// Five nodes, three copies, and where `k` belongs.
-struct Place {
-    cluster: Cluster,
-    k: Address,
-    owners: Vec<usize>,
-    fallbacks: Vec<usize>,
+pub(super) struct Place {
+    pub(super) cluster: Cluster,
+    pub(super) k: Address,
+    pub(super) owners: Vec<usize>,
+    pub(super) fallbacks: Vec<usize>,
 }
 
-fn five() -> Place {
+pub(super) fn five() -> Place {
     five_with(Durability::Os)
 }
 
@@ -34,7 +34,7 @@ fn five_with(durability: Durability) -> Place {
     Place { cluster, k, owners, fallbacks }
 }
 
-fn sloppy(address: &Address, id: u128, value: &str, token: &Bytes) -> PutRequest {
+pub(super) fn sloppy(address: &Address, id: u128, value: &str, token: &Bytes) -> PutRequest {
     PutRequest { strictness: Strictness::Sloppy, ..put_of(address, id, value, token) }
 }
 
@@ -47,14 +47,14 @@ fn sloppy_get(cluster: &mut Cluster, at: usize, address: &Address) -> Told {
 }
 
 /// Lets deliveries begin and end.
-fn quieten(cluster: &mut Cluster) {
+pub(super) fn quieten(cluster: &mut Cluster) {
     for _ in 0..40 {
         cluster.pass(Duration::from_millis(500));
         cluster.settle();
     }
 }
 
-fn hints(cluster: &Cluster) -> usize {
+pub(super) fn hints(cluster: &Cluster) -> usize {
     cluster.nodes.iter().map(|node| node.disk.hints().len()).sum()
 }
 
@@ -209,6 +209,30 @@ fn owner_that_stays_silent_gets_its_copy_by_a_hint_after_the_client_was_told() {
     quieten(&mut cluster);
     assert_eq!(hints(&cluster), 0);
     assert_eq!(cluster.copy(silent, &k), cluster.copy(owners[0], &k));
+}
+
+/// Behind a cut, before anybody has noticed it: the links are up, and nothing comes back. A client that reaches only
+/// nodes that own nothing of its item could not write.
+#[test]
+fn write_whose_owners_are_all_silent_is_stood_in_for_within_its_time() {
+    let Place { mut cluster, k, owners, fallbacks } = five();
+    cluster.put(fallbacks[0], &sloppy(&k, 1, "before", &Bytes::new())).put();
+    let cut = owners.clone();
+    cluster.lose = Box::new(move |flight| cut.contains(&flight.to) || cut.contains(&flight.from));
+    let mut took = Vec::new();
+    for id in 2..6 {
+        let began = cluster.now.instant;
+        let reply = cluster.put(fallbacks[0], &sloppy(&k, id, "v", &Bytes::new())).put();
+        assert_eq!((reply.stored.primaries(), reply.stored.fallbacks()), (0, 2), "put {id}");
+        took.push(cluster.now.instant.since(began));
+    }
+    // Whoever has been silent for so long is not waited for as long again, request by request.
+    assert!(took[1..].iter().all(|later| *later < took[0]), "{took:?}");
+    cluster.lose = Box::new(|_| false);
+    quieten(&mut cluster);
+    assert_eq!(hints(&cluster), 0);
+    let shown = values(&cluster.get(owners[0], &k, 3).got());
+    assert_eq!(shown, ["before", "v", "v", "v", "v"]);
 }
 
 /// Rule 2. `riak_kv` lost such writes: the second put of the fallback had a dot whose meaning its replicas did not
