@@ -114,8 +114,8 @@ pub enum ConfigError {
 
 /// The text of a file with its name, and what the environment says over it.
 ///
-/// A place is a range of bytes. Those after the file's end are in the environment's text, which is parsed behind as much
-/// white space as the file is long: so a value carries its origin with it, whichever of the two it came from.
+/// A place is a range of bytes. Those after the file's end are in the environment's text, which is parsed behind as
+/// much white space as the file is long: so a value carries its origin with it, whichever of the two it came from.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
     path: PathBuf,

@@ -58,8 +58,8 @@ macro_rules! section {
 }
 
 section! {
-    /// /etc/quorate/quorate.toml: one node of Quorate. `quorate server --config FILE` reads it, `quorate config check FILE`
-    /// only checks it; unknown fields are refused. `quorate config reference` prints this text.
+    /// /etc/quorate/quorate.toml: one node of Quorate. `quorate server --config FILE` reads it, and refuses unknown
+    /// fields; `quorate config check FILE` only checks it, and `quorate config reference` prints this text.
     ///
     /// What is commented out shows the default, or an example where there is none. Relative paths are relative to this
     /// file. An environment variable overrides a field: QUORATE_SHARDS, and QUORATE_HTTP_DATA_MODE for mode under
@@ -75,8 +75,8 @@ section! {
         /// 7400 and 7401 here. Open them to the other nodes and to clients.
         listen: Text = Required "\"10.0.0.1:7400\"",
 
-        /// The address under which peers reach `listen`; that one, when not given. Needed when `listen` is 0.0.0.0 or [::],
-        /// or behind address translation.
+        /// The address under which peers reach `listen`; that one, when not given. Needed when `listen` is 0.0.0.0 or
+        /// [::], or behind address translation.
         advertise: Text = Example "\"10.0.0.1:7400\"",
 
         /// Threads that own partitions, 1 to 64. More use more cores; more than there are cores costs latency.

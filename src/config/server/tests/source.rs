@@ -133,7 +133,8 @@ fn errors_of_the_environment_name_the_variable() {
         (
             "QUORATE_DURABILITY",
             "snyc",
-            "environment: QUORATE_DURABILITY = \"snyc\": did you mean \"sync\"? it is one of \"sync\", \"interval\", \"os\"",
+            "environment: QUORATE_DURABILITY = \"snyc\": did you mean \"sync\"? \
+             it is one of \"sync\", \"interval\", \"os\"",
         ),
         (
             "QUORATE_STORAGE_BLOCK_CACHE",
