@@ -4,7 +4,7 @@
 //! `NOTIFY_SOCKET`, and nothing is sent.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -90,31 +90,31 @@ impl Notification {
     }
 
     /// A word for `systemctl status`.
-    pub(crate) fn status(words: impl Display) -> Self {
+    pub(crate) fn status(words: &dyn Display) -> Self {
         Self(String::new()).with_status(words)
     }
 
     /// The same with a word for `systemctl status`, on one line.
-    pub(crate) fn with_status(self, words: impl Display) -> Self {
+    pub(crate) fn with_status(self, words: &dyn Display) -> Self {
         let line: String = words
             .to_string()
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(STATUS_CHARACTERS_MAX)
             .collect();
-        self.with("STATUS", line)
+        self.with("STATUS", &line)
     }
 
     /// The same, asking for more time to start or to stop.
     pub(crate) fn with_more_time(self, time: Duration) -> Self {
-        self.with("EXTEND_TIMEOUT_USEC", time.as_micros())
+        self.with("EXTEND_TIMEOUT_USEC", &time.as_micros())
     }
 
-    fn with(mut self, name: &str, value: impl Display) -> Self {
+    fn with(mut self, name: &str, value: &dyn Display) -> Self {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
-        self.0.push_str(&format!("{name}={value}"));
+        write!(self.0, "{name}={value}").expect("a String takes all that is written to it");
         self
     }
 }
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn notifications_are_lines_and_a_status_is_one() {
-        let notification = Notification::ready().with_status("two\nlines").with_more_time(Duration::from_secs(2));
+        let notification = Notification::ready().with_status(&"two\nlines").with_more_time(Duration::from_secs(2));
         assert_eq!(notification.0, "READY=1\nSTATUS=two lines\nEXTEND_TIMEOUT_USEC=2000000");
-        let long = Notification::status("x".repeat(1000)).0;
+        let long = Notification::status(&"x".repeat(1000)).0;
         assert_eq!(long.len(), "STATUS=".len() + STATUS_CHARACTERS_MAX);
         assert!(Notification::reloading().0.starts_with("RELOADING=1\nMONOTONIC_USEC="));
     }

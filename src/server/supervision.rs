@@ -195,20 +195,20 @@ impl Teller {
                     Phase::Stopping => {
                         // From here on threads end, and whoever does not answer may be right to.
                         self.pulse = None;
-                        Notification::stopping().with_status(phase)
+                        Notification::stopping().with_status(&phase)
                     }
-                    _ => Notification::status(phase),
+                    _ => Notification::status(&phase),
                 };
                 self.notifier.send(&notification);
             }
             Event::Ready(pulse) => {
-                self.notifier.send(&Notification::ready().with_status(self.phase));
+                self.notifier.send(&Notification::ready().with_status(&self.phase));
                 self.pulse = Some(pulse);
                 self.begin_round(Instant::now());
             }
-            Event::Reloading => self.notifier.send(&Notification::reloading().with_status("reloading")),
-            Event::Reloaded(report) => self.notifier.send(&Notification::ready().with_status(report)),
-            Event::Failed(reason) => self.notifier.send(&Notification::status(reason)),
+            Event::Reloading => self.notifier.send(&Notification::reloading().with_status(&"reloading")),
+            Event::Reloaded(report) => self.notifier.send(&Notification::ready().with_status(&report)),
+            Event::Failed(reason) => self.notifier.send(&Notification::status(&reason)),
         }
     }
 
@@ -216,7 +216,7 @@ impl Teller {
     fn extend(&mut self, now: Instant) {
         if self.phase.is_work() && self.extended.has_moved() {
             let words = format!("{}, for {} s so far", self.phase, (now - self.phase_began).as_secs());
-            self.notifier.send(&Notification::status(words).with_more_time(EXTEND_BY));
+            self.notifier.send(&Notification::status(&words).with_more_time(EXTEND_BY));
         }
     }
 
@@ -239,7 +239,7 @@ impl Teller {
         // Work that holds the control thread, such as creating partitions, shows itself by moving.
         if verdict == Verdict::Ping || self.phase.is_work() && self.watched.has_moved() {
             let status = Notification::watchdog();
-            self.notifier.send(&if self.silent { status.with_status(self.phase) } else { status });
+            self.notifier.send(&if self.silent { status.with_status(&self.phase) } else { status });
             self.silent = false;
             return;
         }

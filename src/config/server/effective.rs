@@ -31,10 +31,10 @@ impl ServerConfig {
         let fields = [
             ("name", Some(text(&self.name))),
             ("data_dir", Some(path(&self.data_dir))),
-            ("listen", Some(text(self.listen))),
-            ("advertise", Some(text(self.advertise))),
+            ("listen", Some(text(&self.listen))),
+            ("advertise", Some(text(&self.advertise))),
             ("shards", Some(self.shards.to_string())),
-            ("durability", Some(text(durability))),
+            ("durability", Some(text(&durability))),
             ("interval", interval),
             ("value_bytes_max", Some(self.value_bytes_max.to_string())),
             ("read_quorum", Some(self.read_quorum.to_string())),
@@ -43,18 +43,18 @@ impl ServerConfig {
             ("tls.certificate", Some(path(&self.tls.certificate))),
             ("tls.key", Some(path(&self.tls.key))),
             ("tls.ca", Some(path(&self.tls.ca))),
-            ("http.listen", Some(text(self.http.listen))),
+            ("http.listen", Some(text(&self.http.listen))),
             ("http.hosts", Some(format!("[{}]", hosts.join(", ")))),
-            ("http.data.mode", Some(text(mode))),
+            ("http.data.mode", Some(text(&mode))),
             ("http.data.token_file", token_file),
             ("http.data.socket", socket),
             ("http.data.listen", listen),
-            ("storage.block_cache", Some(text(self.storage.block_cache))),
-            ("storage.write_buffers", Some(text(self.storage.write_buffers))),
+            ("storage.block_cache", Some(text(&self.storage.block_cache))),
+            ("storage.write_buffers", Some(text(&self.storage.write_buffers))),
             ("storage.read_threads", Some(self.storage.read_threads.to_string())),
-            ("storage.hint_bytes_max", Some(text(self.storage.hint_bytes_max))),
-            ("log.level", Some(text(self.log.level.as_str()))),
-            ("log.format", Some(text(format))),
+            ("storage.hint_bytes_max", Some(text(&self.storage.hint_bytes_max))),
+            ("log.level", Some(text(&self.log.level.as_str()))),
+            ("log.format", Some(text(&format))),
         ];
         fields.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
     }
@@ -73,14 +73,14 @@ impl ServerConfig {
     }
 }
 
-fn text(value: impl ToString) -> String {
+fn text(value: &impl ToString) -> String {
     toml::Value::String(value.to_string()).to_string()
 }
 
 fn path(path: &Path) -> String {
-    text(path.display())
+    text(&path.display())
 }
 
 fn time(time: Duration) -> String {
-    text(humantime::format_duration(time))
+    text(&humantime::format_duration(time))
 }
