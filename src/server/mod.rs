@@ -10,6 +10,9 @@
 //! | `lives` | what tells a node's disk from a new one, an older copy and a clone |
 //! | [`http`], `door` | the HTTP door and the node behind it |
 //! | [`run`], [`dev`] | `quorate server` and `quorate dev` |
+//! | [`phase`], [`reload`] | what a node is busy with; what it takes from a changed configuration |
+//! | `supervision`, `notify`, `progress` | what systemd is told |
+//! | `watchdog`, `pulse` | whether everything in the process answers |
 //!
 //! A request never changes thread between its lane and the memtable, except when it came over HTTP or to the wrong
 //! shard.
@@ -27,9 +30,16 @@ mod links;
 mod lives;
 mod members;
 pub mod node;
+mod notify;
+pub mod phase;
 mod process;
+mod progress;
+mod pulse;
 mod reach;
+pub mod reload;
 mod report;
 pub mod run;
 mod shard_thread;
 mod state;
+mod supervision;
+mod watchdog;

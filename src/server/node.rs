@@ -7,6 +7,7 @@
 //!   stop: no new requests, finish, fsync, close      exit 0
 //! ```
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use super::gossip::Gossip;
 use super::inbox::Input;
 use super::lives::Lives;
 use super::members::RosterPolicy;
+use super::phase::{Phase, Phases};
+use super::pulse::Pulse;
 use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
 use super::state::{NodeShared, Verification};
 use crate::config::server::Durability as ConfiguredDurability;
@@ -43,6 +46,8 @@ pub struct NodeOptions {
     pub open_http: bool,
     /// The operator accepts that acknowledged writes may be lost on this disk: its answers count at once.
     pub accept_loss: bool,
+    /// Who is told what the node is busy with.
+    pub phases: Phases,
 }
 
 /// The node did not start, or ended by itself.
@@ -155,6 +160,11 @@ impl Node {
         told.blocking_recv().ok()
     }
 
+    /// Feels whether its threads and its disk answer.
+    pub(super) fn pulse(&self, data_dir: &Path) -> std::io::Result<Pulse> {
+        Pulse::new(self.shared.clone(), self.orders.clone(), data_dir)
+    }
+
     /// Tells it to stop: no new requests, finish what is under way.
     pub fn stop(&self) {
         if self.stop.send(true).is_err() {
@@ -218,12 +228,14 @@ struct Control {
     fresh: bool,
     open_http: bool,
     http: Option<tokio::task::JoinHandle<()>>,
+    phases: Phases,
 }
 
 impl Control {
     /// Everything that can fail before somebody relies on the node.
     fn open(options: NodeOptions, orders: mpsc::UnboundedSender<Order>) -> Result<Self, NodeError> {
-        let NodeOptions { config, open_http, accept_loss } = options;
+        let NodeOptions { config, open_http, accept_loss, phases } = options;
+        phases.enter(Phase::ReadingCertificates);
         let files = CredentialFiles {
             certificate: config.tls.certificate.clone(),
             key: config.tls.key.clone(),
@@ -238,6 +250,7 @@ impl Control {
         let accepting = quic_server_config(&credentials)?;
         quic_client_config(&credentials, Expected::AnyNode)?;
         let (durability, interval) = durability_of(&config);
+        phases.enter(Phase::RecoveringStorage);
         let mut store = Store::open(StoreOptions {
             path: config.data_dir.clone(),
             block_cache_bytes: memory(config.storage.block_cache),
@@ -264,6 +277,7 @@ impl Control {
         shared.set_vouch(lives.vouch());
         let shared = Arc::new(shared);
         let tally = Arc::new(Tally::default());
+        phases.enter(Phase::OpeningPorts);
         let accepting = server_config(accepting, Purpose::Control, Offload::On);
         let endpoint = bind(shared.config.listen, Some(accepting), Some(&secret))?;
         let mut shards = Vec::new();
@@ -292,6 +306,7 @@ impl Control {
             fresh: boot.fresh,
             open_http,
             http: None,
+            phases,
         })
     }
 
@@ -313,8 +328,11 @@ impl Control {
                 Err(error) => tracing::error!(%error, "the HTTP door has closed by itself"),
             }
         }));
-        if let Some(creation) = self.creation.clone() {
-            self.become_member(&creation).await.map_err(|failure| NodeError::Creation(failure.message))?;
+        match self.creation.clone() {
+            None => self.phases.enter(Phase::Waiting),
+            Some(creation) => {
+                self.become_member(&creation).await.map_err(|failure| NodeError::Creation(failure.message))?;
+            }
         }
         tokio::spawn(accept_all(self.kit.clone()));
         Ok(())
@@ -413,7 +431,8 @@ impl Control {
             self.shared.set_verification(Verification::Fresh);
         }
         store.meta().put_creation(&encode_control(&creation)).map_err(disk_failed)?;
-        self.become_member(&creation).await?;
+        let became = self.become_member(&creation).await;
+        became.inspect_err(|_| self.phases.enter(Phase::Waiting))?;
         self.creation = Some(creation);
         Ok(self.state())
     }
@@ -450,11 +469,13 @@ impl Control {
         let view = Arc::new(view);
         let owned: Vec<_> = view.layout.owned_by(self.shared.node).collect();
         let Some(store) = self.store.take() else { return Err(bad("the node is stopping".to_owned())) };
+        self.phases.enter(Phase::CreatingPartitions);
         let store = store.create_partitions(&owned).map_err(|error| {
             Failure::new(FailureCode::Unreadable, format!("the partitions could not be created: {error}"))
         })?;
         self.shared.adopt(view.clone());
         self.kit.policy.adopt(view.roster.clone());
+        self.phases.enter(Phase::StartingShards);
         let begun = self.begin_shards(&store, &view).await;
         self.store = Some(store);
         begun?;
@@ -465,6 +486,7 @@ impl Control {
         if view.roster.members().len() == 1 && self.shared.verification() == Verification::Fresh {
             self.stand(Verification::Verified).map_err(|error| bad(error.to_string()))?;
         }
+        self.phases.enter(Phase::Member { partitions: owned.len() });
         tracing::info!(cluster = %view.cluster, layout = %view.layout.id(), partitions = owned.len(), "member");
         Ok(())
     }
