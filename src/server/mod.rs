@@ -25,6 +25,7 @@ mod links;
 mod members;
 pub mod node;
 mod reach;
+mod renewal;
 pub mod run;
 mod shard_thread;
 mod state;

@@ -21,11 +21,13 @@ pub(super) fn wait_for_stop(nodes: &[Node]) -> Result<(), NodeError> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut pulse = tokio::time::interval(std::time::Duration::from_millis(200));
         loop {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => nodes.iter().for_each(Node::reload),
                 _ = pulse.tick() => {
                     if nodes.iter().any(Node::is_finished) {
                         return Ok(());

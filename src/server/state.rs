@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::gossip::{Gossip, name_of};
 use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
 use super::reach::Reach;
+use super::renewal::Renewal;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
 use crate::protocol::shard::View;
@@ -66,6 +67,8 @@ pub(crate) struct NodeShared {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Which members the shards reach.
     pub(crate) reach: Arc<Reach>,
+    /// How the certificate's renewals went.
+    pub(crate) renewal: Arc<Renewal>,
     /// Column families of the store with a damaged block.
     pub(crate) damaged: Arc<AtomicUsize>,
     view: RwLock<Option<Arc<View>>>,
@@ -92,6 +95,7 @@ impl NodeShared {
             clock: Clock::start(),
             inboxes,
             reach: Arc::default(),
+            renewal: Arc::default(),
             damaged: Arc::default(),
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),

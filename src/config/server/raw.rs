@@ -41,6 +41,7 @@ pub(super) struct Tls {
     pub(super) certificate: Text,
     pub(super) key: Text,
     pub(super) ca: Text,
+    pub(super) crl: Text,
 }
 
 #[derive(Deserialize, Default)]
