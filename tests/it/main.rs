@@ -11,6 +11,7 @@
 //! | `chaos` | kills, stops and cuts under load: nothing is lost, and all becomes equal again |
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
+//! | `renewing` | certificates end, are renewed, revoked, or turn bad |
 //! | `rotting` | table files rot |
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
@@ -38,6 +39,7 @@ mod failing;
 mod importing;
 mod input;
 mod refusals;
+mod renewing;
 mod rotting;
 mod slow_peer;
 mod standing_in;
