@@ -189,12 +189,7 @@ fn make(args: CertArgs, now: Moment) -> anyhow::Result<String> {
     }
 }
 
-fn make_authority(
-    dir: &Path,
-    cluster: Option<ClusterId>,
-    making: &Making,
-    now: Moment,
-) -> anyhow::Result<String> {
+fn make_authority(dir: &Path, cluster: Option<ClusterId>, making: &Making, now: Moment) -> anyhow::Result<String> {
     let cluster = cluster.map_or_else(random_cluster, Ok)?;
     let authority = Authority::generate(cluster, making.lifetime.or(AUTHORITY_LIFETIME), now)?;
     match making.force {

@@ -420,7 +420,9 @@ fn params(label: &str, uri: String, validity: Validity) -> Result<CertificatePar
 
 /// Four bytes that two keys share once in four thousand million times.
 fn mark(key: &KeyPair) -> u32 {
-    key.public_key_raw().iter().fold(0, |mark: u32, byte| mark.rotate_left(5).wrapping_mul(0x0100_0193) ^ u32::from(*byte))
+    key.public_key_raw()
+        .iter()
+        .fold(0, |mark: u32, byte| mark.rotate_left(5).wrapping_mul(0x0100_0193) ^ u32::from(*byte))
 }
 
 /// The DNS names and IP addresses that a certificate carries beside its identity, as [`Authority::issue_for_hosts`]

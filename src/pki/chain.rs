@@ -30,10 +30,7 @@ pub(super) struct Chains {
 
 impl Chains {
     /// Chains to these roots, none of whose leaves is on one of these lists.
-    pub(super) fn to(
-        roots: RootCertStore,
-        revoked: Vec<CertificateRevocationListDer<'static>>,
-    ) -> Result<Self, Error> {
+    pub(super) fn to(roots: RootCertStore, revoked: Vec<CertificateRevocationListDer<'static>>) -> Result<Self, Error> {
         let (roots, provider) = (Arc::new(roots), provider());
         let algorithms = provider.signature_verification_algorithms;
         let mut clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider);
@@ -41,10 +38,7 @@ impl Chains {
         if revokes {
             // An authority that has no list has revoked nobody: while one replaces the other only one may have one. A
             // list past its date still says who was revoked, and refusing everybody for it would end the cluster.
-            clients = clients
-                .with_crls(revoked)
-                .only_check_end_entity_revocation()
-                .allow_unknown_revocation_status();
+            clients = clients.with_crls(revoked).only_check_end_entity_revocation().allow_unknown_revocation_status();
         }
         let clients = clients.build().map_err(|e| Error::General(e.to_string()))?;
         Ok(Self { roots, algorithms, clients, revokes })

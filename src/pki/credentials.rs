@@ -22,8 +22,8 @@ use super::identity::{Identity, IdentityError, Role, cluster_of_authority};
 use super::moment::{Moment, Validity};
 use super::pem::{self, PemError};
 use super::provider::{KeyMismatch, certified_key};
-use super::verifier::{self, PeerError};
 use super::revocation;
+use super::verifier::{self, PeerError};
 use crate::protocol::types::ClusterId;
 
 /// Where credentials come from.

@@ -152,8 +152,8 @@ pub(super) fn check_issuers(
         };
         let mut known = false;
         for authority in authorities {
-            known |= is_issuer(authority)
-                .map_err(|source| CredentialsError::Authority { path: ca.to_owned(), source })?;
+            known |=
+                is_issuer(authority).map_err(|source| CredentialsError::Authority { path: ca.to_owned(), source })?;
         }
         if !known {
             return Err(CredentialsError::OtherList { path: path.to_owned(), ca: ca.to_owned() });

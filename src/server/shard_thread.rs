@@ -166,8 +166,8 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
 pub(super) async fn renew(endpoint: quinn::Endpoint, mut renewals: Renewals, purpose: Purpose) {
     while renewals.changed().await.is_ok() {
         let credentials = renewals.borrow_and_update().clone();
-        let crypto =
-            quic_server_config(&credentials).expect("the credentials made a server configuration when they were loaded");
+        let crypto = quic_server_config(&credentials)
+            .expect("the credentials made a server configuration when they were loaded");
         endpoint.set_server_config(Some(server_config(crypto, purpose, Offload::On)));
     }
 }

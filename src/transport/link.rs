@@ -304,7 +304,7 @@ impl<O: LinkOwner> Keeper<O> {
         let mut renewals = self.owner.renewals();
         let (mut peer, mut renew_at) = (talk.peer().clone(), talk.renew_at(jitter));
         let mut current = Box::pin(run(talk));
-        let mut successor = None;
+        let mut successor = none_of(|| self.attempt(address));
         let mut leaving = None;
         loop {
             tokio::select! {
@@ -314,11 +314,12 @@ impl<O: LinkOwner> Keeper<O> {
                 () = see_out(&mut leaving) => leaving = None,
                 opened = settled(&mut successor) => match opened {
                     Ok((lanes, talk)) if same_process(&peer, talk.peer()) => {
-                        let before = self.link.0.lock().up.replace((lanes, talk.peer().clone()));
+                        let fresh = talk.peer().clone();
+                        let before = self.link.0.lock().up.replace((lanes, fresh.clone()));
                         tracing::debug!(node = %self.terms.node, %address, "the link goes on over a new session");
                         renew_at = talk.renew_at(jitter);
                         let old = std::mem::replace(&mut current, Box::pin(run(talk)));
-                        let old_peer = std::mem::replace(&mut peer, self.link.peer().unwrap_or(peer));
+                        let old_peer = std::mem::replace(&mut peer, fresh);
                         let until = Instant::now() + SEE_OUT;
                         leaving = Some(Leaving { session: old, peer: old_peer, _lanes: before, until });
                     }
@@ -386,6 +387,11 @@ async fn see_out<S: Future<Output = SessionError>>(leaving: &mut Option<Leaving<
     if tokio::time::timeout_at(leaving.until, &mut leaving.session).await.is_err() {
         SessionError::Done.end(leaving.peer.connection());
     }
+}
+
+/// No attempt, of the type that attempts have.
+fn none_of<A>(_: impl FnOnce() -> A) -> Option<Pin<Box<A>>> {
+    None
 }
 
 /// What became of an attempt, which is gone then. Never returns if there is none.

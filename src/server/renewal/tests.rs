@@ -23,8 +23,7 @@ impl Place {
         let authority = Authority::create(dir.path(), ClusterId::new(7), HOUR * 9, Moment::now()).unwrap();
         issue(&authority, dir.path(), 1, HOUR);
         let path = |file: &str| dir.path().join(file);
-        let files =
-            CredentialFiles { certificate: path("n1.crt"), key: path("n1.key"), ca: path("ca.crt"), crl: None };
+        let files = CredentialFiles { certificate: path("n1.crt"), key: path("n1.key"), ca: path("ca.crt"), crl: None };
         let (renewer, credentials) = Renewer::load(files, Moment::now()).unwrap();
         let current = CurrentCredentials::new(credentials);
         Self { dir, authority, renewer, current, renewal: Arc::default() }

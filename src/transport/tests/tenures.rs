@@ -158,8 +158,10 @@ async fn link_goes_on_over_new_sessions_and_loses_no_answer() {
         link.send(Class::Normal, frame(Kind::Get, asked, "a")).unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    until("all answers", || told.lock().unwrap().iter().filter(|told| told.starts_with("answer")).count() as u64 >= asked)
-        .await;
+    until("all answers", || {
+        told.lock().unwrap().iter().filter(|told| told.starts_with("answer")).count() as u64 >= asked
+    })
+    .await;
     let told = told.lock().unwrap();
     assert_eq!(told.iter().filter(|told| !told.starts_with("answer")).collect::<Vec<_>>(), ["up"]);
     assert!(ended.try_recv().is_ok(), "the first session has ended");
