@@ -62,7 +62,7 @@ pub enum PemError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A file is never overwritten: it may be the only copy of a key.
+    /// A file is not overwritten by accident: it may be the only copy of a key.
     #[error(
         "{} exists already and is not overwritten; choose another name or directory, or say --force to replace it",
         path.display()
