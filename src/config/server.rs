@@ -101,7 +101,7 @@ pub enum Durability {
     Os,
 }
 
-/// `[tls]`: three PEM files. All are needed: there is no unencrypted mode.
+/// `[tls]`: PEM files. Three are needed: there is no unencrypted mode. Read again when they change, and on SIGHUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// `certificate`: the node's, as `quorate cert node` made it.
@@ -110,6 +110,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// `ca`: the cluster's authority; two of them while one replaces the other.
     pub ca: PathBuf,
+    /// `crl`: whom the authority has revoked, as `quorate cert revoke` made it. Default: nobody.
+    pub crl: Option<PathBuf>,
 }
 
 /// `[http]`: the HTTP door.

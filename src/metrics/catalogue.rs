@@ -9,7 +9,7 @@
 //!
 //! Names are in base units: `_seconds`, `_bytes`; a ratio is left to whoever divides. A label's values are bounded.
 
-use super::families::{answers, by_verb, failures, round_trips, sum_of, tables};
+use super::families::{answers, blocked, by_verb, failures, round_trips, sum_of, tables};
 use super::numbers::NodeNumbers;
 use super::page::Samples;
 
@@ -178,6 +178,12 @@ pub const CATALOGUE: &[Metric] = &[
     total("quorate_write_backs_total", "Reads whose answers differed and were stored first.", |n| {
         n.count(|c| c.write_backs)
     }),
+    total("quorate_heads_sent_total", "Heads sent to other coordinators in place of large copies.", |n| {
+        n.count(|c| c.heads_sent)
+    }),
+    total("quorate_values_fetched_total", "Values fetched by the dots that heads named.", |n| {
+        n.count(|c| c.values_fetched)
+    }),
     total("quorate_hedges_total", "Reads that asked one more replica because one was slow.", |n| n.count(|c| c.hedges)),
     total("quorate_fetches_total", "Writes that fetched what their context had seen.", |n| n.count(|c| c.fetches)),
     total("quorate_retries_recognised_total", "Writes whose id was known already.", |n| {
@@ -199,6 +205,9 @@ pub const CATALOGUE: &[Metric] = &[
     total("quorate_exchanges_failed_total", "Exchanges that were broken off.", |n| n.count(|c| c.exchanges_failed)),
     total("quorate_exchange_differences_total", "Items that exchanges found to differ.", |n| {
         n.count(|c| c.differences)
+    }),
+    total("quorate_exchange_pages_matched_total", "Pages of items that were the same on both sides.", |n| {
+        n.count(|c| c.pages_matched)
     }),
     total("quorate_exchange_items_fetched_total", "Items fetched by exchanges.", |n| n.count(|c| c.items_fetched)),
     total("quorate_exchange_items_given_total", "Items given by exchanges.", |n| n.count(|c| c.items_given)),
@@ -223,6 +232,32 @@ pub const CATALOGUE: &[Metric] = &[
         "Partitions that this process has not compared with all their other owners yet.",
         |n| n.shards.iter().flat_map(|shard| &shard.in_sync_ages).filter(|(_, age)| age.is_none()).count() as f64,
     ),
+    total("quorate_trees_taken_total", "Hash trees left by the process before.", |n| n.count(|c| c.trees_taken)),
+    total("quorate_trees_built_total", "Hash trees built because there was none.", |n| n.count(|c| c.trees_built)),
+    total("quorate_trees_verified_total", "Hash trees found to be those of the disk.", |n| {
+        n.count(|c| c.trees_verified)
+    }),
+    // What goes by proof.
+    total("quorate_reaping_rounds_total", "Rounds of reaping begun here.", |n| n.count(|c| c.reaping_rounds)),
+    total("quorate_reaped_total", "Tombstones removed after all owners confirmed them.", |n| n.count(|c| c.reaped)),
+    total("quorate_stripped_total", "Vector entries stripped after all owners confirmed.", |n| {
+        n.count(|c| c.stripped)
+    }),
+    family(
+        "quorate_reaping_blocked_total",
+        Counter,
+        &["why"],
+        "Times that reaping had to wait, by what it waited for.",
+        blocked,
+    ),
+    total("quorate_dropped_obsolete_total", "Items dropped because all other owners had reaped them.", |n| {
+        n.count(|c| c.dropped_obsolete)
+    }),
+    total("quorate_refused_obsolete_total", "Versions refused as deleted long ago.", |n| {
+        n.count(|c| c.refused_as_obsolete)
+    }),
+    total("quorate_contested_total", "Items sent back to an owner that had lost them.", |n| n.count(|c| c.contested)),
+    total("quorate_taken_back_total", "Items taken back from other owners.", |n| n.count(|c| c.taken_back)),
     total("quorate_rot_found_total", "Partitions found to have changed without a write.", |n| n.count(|c| c.rot_found)),
     total("quorate_unreadable_total", "Own copies that could not be read.", |n| n.count(|c| c.unreadable)),
     total("quorate_copies_restored_total", "Damaged copies replaced by the other owners'.", |n| {
@@ -284,6 +319,9 @@ pub const CATALOGUE: &[Metric] = &[
     total("quorate_gossip_sent_total", "Gossip datagrams sent.", |n| n.gossip.sent),
     total("quorate_gossip_sent_bytes_total", "Bytes of gossip datagrams sent.", |n| n.gossip.sent_bytes),
     total("quorate_gossip_garbage_total", "Gossip that made no sense.", |n| n.gossip.garbage),
+    gauge("quorate_members_differing", "Members with another roster or layout than this node.", |n| {
+        n.gossip.differing_now as f64
+    }),
     gauge("quorate_member", "1 when the node belongs to a cluster.", |n| {
         f64::from(u8::from(n.status.cluster.is_some()))
     }),
@@ -459,6 +497,12 @@ pub const CATALOGUE: &[Metric] = &[
             out.put(&[&status.version, commit, &status.durability, &status.shards.to_string()], 1.0);
         },
     ),
+    total("quorate_certificate_renewals_total", "Renewed certificate files that were taken.", |n| {
+        n.certificate_renewals
+    }),
+    gauge("quorate_certificate_reload_failing", "1 while the certificate files cannot be used.", |n| {
+        f64::from(u8::from(n.certificate_reload_failing))
+    }),
     family(
         "quorate_certificate_not_after_seconds",
         Gauge,

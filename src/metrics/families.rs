@@ -47,6 +47,17 @@ pub(super) fn failures(numbers: &NodeNumbers, out: &mut Samples) {
     }
 }
 
+/// What reaping waited for.
+pub(super) fn blocked(numbers: &NodeNumbers, out: &mut Samples) {
+    let mut sums = BTreeMap::<&str, u64>::new();
+    for (why, count) in numbers.shards.iter().flat_map(|shard| &shard.counters.reaping_blocked) {
+        *sums.entry(why).or_default() += count;
+    }
+    for (why, count) in sums {
+        out.put(&[why], count as f64);
+    }
+}
+
 /// By table, and what is left.
 pub(super) fn tables(numbers: &NodeNumbers, out: &mut Samples) {
     let mut tables = BTreeMap::<&str, TableMeasures>::new();

@@ -35,6 +35,10 @@ pub struct NodeNumbers {
     pub process: ProcessNumbers,
     /// The last second of each certificate that this node stands on, since 1970.
     pub certificates: Vec<(&'static str, u64)>,
+    /// How often renewed certificate files were taken.
+    pub certificate_renewals: u64,
+    /// The certificate files hold something that cannot be used.
+    pub certificate_reload_failing: bool,
     /// How long it took to lay out the page before this one.
     pub last_scrape: Option<Duration>,
 }

@@ -21,6 +21,7 @@ const LABELS: &[(&str, &str)] = &[
     ("layout", "one at a time"),
     ("from", "memory, disk"),
     ("kind", "delay, stop"),
+    ("why", "the words of the code"),
     ("route", "six"),
     ("status", "1xx to 5xx"),
     ("certificate", "node, ca"),
@@ -94,6 +95,8 @@ fn numbers() -> NodeNumbers {
         )])),
         process: ProcessNumbers::default(),
         certificates: vec![("node", 1_800_000_000), ("ca", 2_000_000_000)],
+        certificate_renewals: 1,
+        certificate_reload_failing: false,
         last_scrape: None,
     }
 }

@@ -184,6 +184,7 @@ fn tls_files(certs: &Path, name: &str) -> TlsFiles {
         certificate: certs.join(format!("{name}.crt")),
         key: certs.join(format!("{name}.key")),
         ca: certs.join(CERTIFICATE_FILE),
+        crl: None,
     }
 }
 

@@ -9,7 +9,7 @@ use super::gossip::Gossip;
 use super::http::{Door, HttpTally};
 use super::state::{NodeShared, Verification};
 use crate::metrics::{NodeNumbers, QuicNumbers, render};
-use crate::pki::Credentials;
+use crate::pki::CurrentCredentials;
 use crate::protocol::shard::View;
 use crate::protocol::wire::{Failure, Frame, Kind, NodeStatus};
 use crate::transport::Tally;
@@ -19,13 +19,13 @@ use crate::transport::Tally;
 pub(crate) struct NodeDoor {
     shared: Arc<NodeShared>,
     tally: Arc<Tally>,
-    credentials: Arc<Credentials>,
+    credentials: CurrentCredentials,
     /// How long the newest page took.
     last_scrape: Arc<Mutex<Option<Duration>>>,
 }
 
 impl NodeDoor {
-    pub(crate) fn new(shared: Arc<NodeShared>, tally: Arc<Tally>, credentials: Arc<Credentials>) -> Self {
+    pub(crate) fn new(shared: Arc<NodeShared>, tally: Arc<Tally>, credentials: CurrentCredentials) -> Self {
         Self { shared, tally, credentials, last_scrape: Arc::default() }
     }
 
@@ -34,6 +34,7 @@ impl NodeDoor {
         let now = self.shared.clock.instant();
         let pinned = self.shared.inboxes.iter().filter_map(|inbox| inbox.pinboard().newest());
         let (view, gossip) = (self.shared.view(), self.shared.gossip());
+        let credentials = self.credentials.now();
         let names = view.iter().flat_map(|view| view.layout.nodes().iter().map(|node| view.roster.name_of(*node)));
         NodeNumbers {
             status: self.shared.status(),
@@ -48,9 +49,11 @@ impl NodeDoor {
             http: self.shared.http.numbers(),
             process: self.shared.process.numbers(),
             certificates: vec![
-                ("node", self.credentials.not_after().as_unix()),
-                ("ca", self.credentials.authority_not_after().as_unix()),
+                ("node", credentials.not_after().as_unix()),
+                ("ca", credentials.authority_not_after().as_unix()),
             ],
+            certificate_renewals: self.shared.renewal.renewed(),
+            certificate_reload_failing: self.shared.renewal.is_failing(),
             last_scrape: *self.last_scrape.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }

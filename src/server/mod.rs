@@ -37,6 +37,7 @@ mod progress;
 mod pulse;
 mod reach;
 pub mod reload;
+mod renewal;
 mod report;
 pub mod run;
 mod shard_thread;

@@ -22,13 +22,14 @@ use super::lives::Lives;
 use super::members::RosterPolicy;
 use super::phase::{Phase, Phases};
 use super::pulse::Pulse;
-use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
+use super::renewal::{Renewal, Renewer};
+use super::shard_thread::{Membership, ShardThread, ShardThreadOptions, renew};
 use super::state::{NodeShared, Verification};
 use crate::config::server::Durability as ConfiguredDurability;
 use crate::config::{ByteSize, ServerConfig};
 use crate::pki::tls::{TlsError, quic_client_config, quic_server_config};
 use crate::pki::verifier::Expected;
-use crate::pki::{CredentialFiles, Credentials, CredentialsError, Moment, Role};
+use crate::pki::{CredentialFiles, CredentialsError, CurrentCredentials, Moment, Role};
 use crate::protocol::shard::{ShardConfig, View};
 use crate::protocol::types::{Durability, NodeId};
 use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
@@ -172,6 +173,11 @@ impl Node {
         }
     }
 
+    /// Where one asks it to look at its certificate files now.
+    pub(super) fn renewal(&self) -> Arc<Renewal> {
+        self.shared.renewal.clone()
+    }
+
     /// Whether it has ended, by itself or because it was told to.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -240,8 +246,10 @@ impl Control {
             certificate: config.tls.certificate.clone(),
             key: config.tls.key.clone(),
             ca: config.tls.ca.clone(),
+            crl: config.tls.crl.clone(),
         };
-        let credentials = Arc::new(Credentials::load_at(&files, Moment::now())?);
+        let (renewer, credentials) = Renewer::load(files.clone(), Moment::now())?;
+        let current = CurrentCredentials::new(credentials.clone());
         let Role::Node(node) = credentials.identity().role.clone() else {
             let (path, role) = (files.certificate.display().to_string(), credentials.identity().role.clone());
             return Err(NodeError::NotANode { path, role });
@@ -285,7 +293,7 @@ impl Control {
             shards.push(ShardThread::start(ShardThreadOptions {
                 number,
                 address: shared.shard_address(number),
-                credentials: credentials.clone(),
+                credentials: current.clone(),
                 secret: secret.clone(),
                 tally: tally.clone(),
                 inboxes: shared.inboxes.clone(),
@@ -294,7 +302,9 @@ impl Control {
             })?);
         }
         let policy = RosterPolicy::new(node);
-        let kit = ControlKit { shared: shared.clone(), endpoint, credentials, policy, tally, orders };
+        tokio::spawn(renew(endpoint.clone(), current.renewals(), Purpose::Control));
+        tokio::spawn(renewer.run(current.clone(), shared.renewal.clone()));
+        let kit = ControlKit { shared: shared.clone(), endpoint, credentials: current, policy, tally, orders };
         Ok(Self {
             shared,
             kit,
@@ -316,7 +326,15 @@ impl Control {
         let door = super::door::NodeDoor::new(shared.clone(), tally, self.kit.credentials.clone());
         tokio::spawn(async move { shared.process.keep().await });
         let config = &self.shared.config;
-        let (_renewals, tls) = watch::channel(http::tls_config(&self.kit.credentials)?);
+        let (renewed, tls) = watch::channel(http::tls_config(&self.kit.credentials.now())?);
+        let mut renewals = self.kit.credentials.renewals();
+        tokio::spawn(async move {
+            while renewals.changed().await.is_ok() {
+                let credentials = renewals.borrow_and_update().clone();
+                let config = http::tls_config(&credentials);
+                renewed.send_replace(config.expect("the credentials made this configuration when they were loaded"));
+            }
+        });
         let config = match self.open_http {
             true => http::DoorConfig::open_loopback(config.http.listen, config.request_timeout),
             false => http::DoorConfig::of(&config.http, config.request_timeout, &tls),

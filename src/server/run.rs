@@ -38,6 +38,12 @@ fn supervised(
     let data_dir = options.config.data_dir.clone();
     let node = Node::start(options)?;
     let mut stop = StopSignals::listen(&runtime)?;
+    let renewal = node.renewal();
+    // It says itself what came of it: the files are read on a thread of their own.
+    reloads.subscribe("certificates", &[], move |_| {
+        renewal.ask();
+        Ok(None)
+    });
     ready(&node);
     supervision.ready(|| node.pulse(&data_dir))?;
     loop {

@@ -16,8 +16,8 @@ use super::inbox::{Inbox, Input, ReplyTo};
 use super::links::{LinkKit, Links};
 use super::members::{RosterPolicy, SESSIONS_MAX};
 use super::reach::Reach;
-use crate::pki::Credentials;
 use crate::pki::tls::quic_server_config;
+use crate::pki::{CurrentCredentials, Renewals};
 use crate::protocol::replica::ReadError;
 use crate::protocol::shard::{Shard, ShardConfig, View};
 use crate::protocol::wire::{Frame, Hello};
@@ -31,7 +31,7 @@ use crate::transport::{
 pub(crate) struct ShardThreadOptions {
     pub(crate) number: u16,
     pub(crate) address: SocketAddr,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) credentials: CurrentCredentials,
     pub(crate) secret: NodeSecret,
     pub(crate) tally: Arc<Tally>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
@@ -106,8 +106,9 @@ fn run(
         .build()
         .expect("a runtime needs an epoll descriptor, as the process has at its start");
     runtime.block_on(async {
-        let crypto = quic_server_config(&options.credentials)
-            .expect("the credentials made a server configuration when the node started");
+        let renewals = options.credentials.renewals();
+        let crypto = quic_server_config(&options.credentials.now())
+            .expect("the credentials made a server configuration when they were loaded");
         let config = server_config(crypto, Purpose::Data, Offload::On);
         let endpoint = match bind(options.address, Some(config), Some(&options.secret)) {
             Ok(endpoint) => endpoint,
@@ -117,6 +118,7 @@ fn run(
             }
         };
         drop(bound.send(Ok(())));
+        tokio::spawn(renew(endpoint.clone(), renewals, Purpose::Data));
         // Until the node is a member, connections wait unaccepted and are dropped when too many do.
         let Ok(membership) = begun.await else { return Ending::Stopped };
         let ending = serve(options, endpoint.clone(), membership).await;
@@ -150,13 +152,24 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
         number,
         reach: options.reach.clone(),
     };
-    let accepting = tokio::spawn(accept_all(endpoint, inbox, hello, policy, options.tally.clone()));
+    let credentials = options.credentials.clone();
+    let accepting = tokio::spawn(accept_all(endpoint, inbox, hello, policy, options.tally.clone(), credentials));
     let links = Links::new(kit, &view);
     let driver = Driver::new(shard, storage, number, options.inboxes.clone(), links, options.clock);
     drop(ready.send(Ok(())));
     let ending = driver.run().await;
     accepting.abort();
     ending
+}
+
+/// Has an endpoint accept with the newest credentials, for as long as there can be newer ones.
+pub(super) async fn renew(endpoint: quinn::Endpoint, mut renewals: Renewals, purpose: Purpose) {
+    while renewals.changed().await.is_ok() {
+        let credentials = renewals.borrow_and_update().clone();
+        let crypto = quic_server_config(&credentials)
+            .expect("the credentials made a server configuration when they were loaded");
+        endpoint.set_server_config(Some(server_config(crypto, purpose, Offload::On)));
+    }
 }
 
 /// Takes connections until the endpoint closes; each session is one task.
@@ -166,6 +179,7 @@ async fn accept_all(
     hello: Hello,
     policy: RosterPolicy,
     tally: Arc<Tally>,
+    credentials: CurrentCredentials,
 ) {
     let places = Arc::new(Semaphore::new(SESSIONS_MAX));
     while let Some(incoming) = endpoint.accept().await {
@@ -175,6 +189,7 @@ async fn accept_all(
             continue;
         };
         let (inbox, hello, policy, tally) = (inbox.clone(), hello.clone(), policy.clone(), tally.clone());
+        let renewals = credentials.renewals();
         tokio::spawn(async move {
             let _place = place;
             let remote = incoming.remote_address();
@@ -184,7 +199,7 @@ async fn accept_all(
                     let take = move |_: &Peer, lane: &LaneSender, frame: Frame| {
                         inbox.push(Input::Request { reply_to: ReplyTo::Lane(lane.clone()), frame });
                     };
-                    let error = session.serve(gate, tally, take).await;
+                    let error = session.judged_by(renewals).serve(gate, tally, take).await;
                     tracing::debug!(%remote, %error, "session ended");
                 }
                 Err(error) => tracing::warn!(%remote, %error, "connection refused"),

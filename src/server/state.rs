@@ -14,6 +14,7 @@ use super::http::HttpTally;
 use super::inbox::{Inbox, Input, ReplyTo};
 use super::process::ProcessSample;
 use super::reach::Reach;
+use super::renewal::Renewal;
 use super::report::ShardReport;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
@@ -71,6 +72,8 @@ pub(crate) struct NodeShared {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Which members the shards reach.
     pub(crate) reach: Arc<Reach>,
+    /// How the certificate's renewals went.
+    pub(crate) renewal: Arc<Renewal>,
     /// What the store tells operators.
     pub(crate) disk_numbers: Arc<Published>,
     /// What the process does.
@@ -102,6 +105,7 @@ impl NodeShared {
             clock: Clock::start(),
             inboxes,
             reach: Arc::default(),
+            renewal: Arc::default(),
             disk_numbers: Arc::default(),
             process: ProcessSample::default(),
             http: HttpTally::default(),

@@ -12,6 +12,7 @@
 //! | `chaos` | kills, stops and cuts under load: nothing is lost, and all becomes equal again |
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
+//! | `renewing` | certificates end, are renewed, revoked, or turn bad |
 //! | `rotting` | table files rot |
 //! | `disks` | a disk is put back as it once was, or cloned |
 //! | `slow_peer` | one that neither dies nor answers |
@@ -50,6 +51,7 @@ mod input;
 mod observing;
 mod production;
 mod refusals;
+mod renewing;
 mod rotting;
 mod slow_peer;
 mod standing_in;

@@ -195,6 +195,7 @@ fn tls(document: &Document, tls: raw::Tls) -> Result<TlsFiles, ConfigError> {
         certificate: file(tls.certificate, "tls.certificate", "certificate = \"n1.crt\"")?,
         key: file(tls.key, "tls.key", "key = \"n1.key\"")?,
         ca: file(tls.ca, "tls.ca", "ca = \"ca.crt\"")?,
+        crl: tls.crl.map(|list| path(document, &list)).transpose()?,
     })
 }
 

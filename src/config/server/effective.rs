@@ -43,6 +43,7 @@ impl ServerConfig {
             ("tls.certificate", Some(path(&self.tls.certificate))),
             ("tls.key", Some(path(&self.tls.key))),
             ("tls.ca", Some(path(&self.tls.ca))),
+            ("tls.crl", self.tls.crl.as_ref().map(|list| path(list))),
             ("http.listen", Some(text(&self.http.listen))),
             ("http.hosts", Some(format!("[{}]", hosts.join(", ")))),
             ("http.data.mode", Some(text(&mode))),

@@ -110,7 +110,8 @@ section! {
 }
 
 section! {
-    /// Who this node is: `quorate cert node n1` makes the files. There is no unencrypted mode.
+    /// Who this node is: `quorate cert node n1` makes the files. There is no unencrypted mode. Changed files are taken
+    /// within seconds, and at once on a reload (SIGHUP).
     Tls "tls" {
         /// The node's certificate.
         certificate: Text = Required "\"/etc/quorate/node.crt\"",
@@ -120,6 +121,9 @@ section! {
 
         /// The cluster's authority; two of them while one replaces the other.
         ca: Text = Required "\"/etc/quorate/ca.crt\"",
+
+        /// Whom the authority has revoked: the list that `quorate cert revoke` makes. Nobody, when not given.
+        crl: Text = Example "\"/etc/quorate/ca.crl\"",
     }
 }
 

@@ -96,6 +96,7 @@ fn small_file_takes_every_default() {
             certificate: "/etc/quorate/n1.crt".into(),
             key: "/etc/quorate/n1.key".into(),
             ca: "/etc/quorate/ca.crt".into(),
+            crl: None,
         },
         http: HttpConfig { listen: "127.0.0.1:7480".parse().unwrap(), hosts: vec![], data: HttpData::Off },
         storage: StorageConfig {
@@ -127,6 +128,7 @@ fn whole_file_sets_every_field() {
             certificate: "/etc/quorate/n2.crt".into(),
             key: "/etc/quorate/n2.key".into(),
             ca: "/etc/quorate/ca.crt".into(),
+            crl: None,
         },
         http: HttpConfig {
             listen: "10.0.0.2:7480".parse().unwrap(),

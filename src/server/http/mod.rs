@@ -24,8 +24,9 @@
 //! Invariants: every queue, buffer and wait has a named bound; no input panics; a failed write's answer carries its
 //! write id, so that it can be retried as the same write.
 //!
-//! *Caveats.* A certificate is checked when its connection is made: one that expires meanwhile ends with the
-//! connection. A value is read whole before it is sent on, and shown whole: 8 MiB is the most that a node can be
+//! A connection behind TLS ends with its client's certificate, and when the door's own credentials are renewed.
+//!
+//! *Caveats.* A value is read whole before it is sent on, and shown whole: 8 MiB is the most that a node can be
 //! configured for.
 
 mod body;
