@@ -7,6 +7,8 @@
 
 #[path = "tidy/examples.rs"]
 mod examples;
+#[path = "tidy/field.rs"]
+mod field;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -120,7 +122,20 @@ const PROTOCOL_WORDS: &[(&str, &str)] = &[
     ("DefaultHasher", "use `xxhash_rust`: std's hasher may change with the compiler"),
     ("OsRng", "take a seed as an argument"),
     ("SysRng", "take a seed as an argument"),
+    ("f32", "use integers: a run has one hash on every machine"),
+    ("f64", "use integers: a run has one hash on every machine"),
 ];
+
+/// Files that may name floating point, and why: nothing that is replayed depends on it there.
+const FLOATS_ALLOWED: &[(&str, &str)] = &[
+    ("src/protocol/membership/suspicion.rs", "a test rounds durations for people"),
+    ("src/protocol/ring/tests.rs", "tests compare shares"),
+];
+
+/// Where the world draws, and where its rules decide. The world of detectors only measures.
+fn is_replayed(path: &str) -> bool {
+    path.starts_with("src/protocol/") || (path.starts_with("src/sim/") && !path.starts_with("src/sim/detector/"))
+}
 
 /// What a checkout may show at its top; hidden tool files are free.
 const TOP_LEVEL: &[&str] =
@@ -191,14 +206,18 @@ fn arrows_that_point_up(files: &[Source]) -> Vec<String> {
     violations
 }
 
-/// No clock, socket, file, thread, entropy or order of a hash table below `src/protocol/`.
+/// No clock, socket, file, thread, entropy, floating point or order of a hash table below `src/protocol/` and in the
+/// simulated world: a seed and a commit replay a run on any machine.
 fn impurities(files: &[Source], dependencies: &[String], hash_order_allowed: &[(&str, &str)]) -> Vec<String> {
     let mut violations = Vec::new();
-    for file in files.iter().filter(|file| file.path.starts_with("src/protocol/")) {
+    for file in files.iter().filter(|file| is_replayed(&file.path)) {
         let hash_allowed = hash_order_allowed.iter().any(|(path, _)| *path == file.path);
+        let floats_allowed = FLOATS_ALLOWED.iter().any(|(path, _)| *path == file.path);
         for token in tokens(&file.text) {
             for (word, instead) in PROTOCOL_WORDS.iter().filter(|(word, _)| *word == token.text) {
-                if !(hash_allowed && word.to_lowercase().replace('_', "").starts_with("hash")) {
+                let hashes = word.to_lowercase().replace('_', "").starts_with("hash");
+                let floats = matches!(*word, "f32" | "f64");
+                if !(hash_allowed && hashes) && !(floats_allowed && floats) {
                     violations.push(format!("{}:{}: `{word}` in the rules; {instead}", file.path, token.line));
                 }
             }

@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::call::{CALLS_MAX, Call, Calls, Lost};
-use super::hearing::Hearing;
 use super::dialer::Dialer;
 use super::error::ClientError;
+use super::hearing::Hearing;
 use crate::pki::Expected;
 use crate::protocol::ring::LayoutId;
 use crate::protocol::types::NodeId;

@@ -16,7 +16,8 @@ use crate::pki::verifier::Expected;
 use crate::protocol::shard::{PeerIndex, View};
 use crate::protocol::types::NodeId;
 use crate::protocol::wire::{
-    Creation, Failure, FailureCode, Frame, Header, Hello, Kind, NodeState, Vouch, Vouched, decode_control, encode_control,
+    Creation, Failure, FailureCode, Frame, Header, Hello, Kind, NodeState, Vouch, Vouched, decode_control,
+    encode_control,
 };
 use crate::transport::{
     Class, Handler, LaneSender, Link, LinkOwner, LinkTerms, Offload, Outfit, Peer, Purpose, Tally, Terms, accept,

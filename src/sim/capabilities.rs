@@ -23,7 +23,7 @@ const fn on(checker: Checker, because: &'static str) -> Capability {
 }
 
 /// Every promise, in order.
-pub const CAPABILITIES: [Capability; 10] = [
+pub const CAPABILITIES: [Capability; 11] = [
     on(Checker::AckedWrites, "by strict reads during the load and after it, and by looking into the stores"),
     on(Checker::Siblings, "of every committed state and every answer"),
     on(Checker::Convergence, "of records, hash trees, hints and standing; not of what rotted with two of its owners"),
@@ -39,6 +39,7 @@ pub const CAPABILITIES: [Capability; 10] = [
     on(Checker::Termination, "of requests, exchanges and hints; their bytes are bounded, and a quiet cluster is quiet"),
     on(Checker::Bounds, "panics, frames, records"),
     on(Checker::Durability, "of each copy that an answer names, when it names it and in the end"),
+    on(Checker::Detector, "once everything is mended; how soon a death is known is measured by `sim::detector`"),
 ];
 
 /// Whether a source file holds code: anything but comments and blank lines.

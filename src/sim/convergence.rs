@@ -8,10 +8,12 @@
 //! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it
 //! is left out, with its hints and the trees that have it.
 
+use std::collections::BTreeMap;
+
 use crate::protocol::merkle::Tree;
 use crate::protocol::replica::{ItemKey, ItemRange, KeyKind, open_copy};
 use crate::protocol::shard::Shard;
-use crate::protocol::types::PartitionId;
+use crate::protocol::types::{NodeId, PartitionId};
 use crate::protocol::version::VersionVector;
 
 use super::finding::{Checker, Finding};
@@ -61,6 +63,24 @@ impl World {
         };
         let number = (0..self.nodes.len()).find(|number| homeless(*number) > 0)?;
         Some(format!("n{} still keeps {} hints", number + 1, homeless(number)))
+    }
+
+    /// Checker 9: nobody keeps more bytes of hints for one node than it was told to.
+    pub(super) fn check_hint_stocks(&mut self) {
+        for (node, number) in self.nodes.iter().zip(1..) {
+            let mut homes: BTreeMap<NodeId, u64> = BTreeMap::new();
+            for (key, record) in node.disk.stored_hints() {
+                let parts = ItemKey::from_hint_bytes(key.clone()).and_then(|key| key.hint_parts());
+                let Some((home, _, _)) = parts else { continue };
+                *homes.entry(home).or_default() += record.len() as u64;
+            }
+            let most = self.options.hint_bytes_max * node.seats.len() as u64;
+            if let Some((home, bytes)) = homes.into_iter().find(|(_, bytes)| *bytes > most) {
+                let text = format!("n{number} keeps {bytes} bytes of hints for {home}; {most} are the limit");
+                self.finding.get_or_insert(Finding::new(Checker::Bounds, text));
+                return;
+            }
+        }
     }
 
     /// All owners of an item hold the same.

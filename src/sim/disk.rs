@@ -19,20 +19,31 @@ use crate::protocol::replica::{
     Batch, HintPage, HintRange, ItemKey, ItemPage, ItemRange, KeyKind, Lookup, Mutation, PartitionImage, ReadError,
     ReadId, ScanPage, ScanRange, Storage, hint_prefix,
 };
-use crate::protocol::types::PartitionId;
+use crate::protocol::types::{BootGeneration, PartitionId};
 use crate::protocol::version::{Siblings, Version, checksum};
 
-/// What a disk holds.
-pub(super) type Image = BTreeMap<PartitionId, BTreeMap<Bytes, Bytes>>;
+/// What the partitions of a disk hold.
+type Partitions = BTreeMap<PartitionId, BTreeMap<Bytes, Bytes>>;
+
+/// A copy of all that a disk holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Image {
+    partitions: Partitions,
+    boot: u64,
+}
 
 /// The disk of one node, shared by its shards.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    committed: Image,
-    durable: Image,
+    committed: Partitions,
+    durable: Partitions,
+    /// How often a process was started on it. It is raised, and fsynced, before that process says a word.
+    boot: u64,
     pending: VecDeque<(u64, Vec<Mutation>)>,
     /// The newest committed batch.
     pub(super) sequence: u64,
+    /// Said to be committed, and not committed yet: a mutation's.
+    pub(super) limbo: Option<Batch>,
     /// The newest batch that somebody wants to be durable.
     pub(super) asked: u64,
     /// Everything up to this batch is durable.
@@ -89,6 +100,11 @@ impl Disk {
         Some(self.sequence)
     }
 
+    /// The newest batch that a shard was told of.
+    pub(super) fn promised(&self) -> u64 {
+        self.sequence + u64::from(self.limbo.is_some())
+    }
+
     /// Everything committed up to a batch is durable now.
     pub(super) fn make_durable(&mut self, to: u64) {
         while self.pending.front().is_some_and(|(at, _)| *at <= to) {
@@ -118,29 +134,32 @@ impl Disk {
         self.pending.len()
     }
 
-    /// A process opens the store: what its log holds is made durable.
-    pub(super) fn open(&mut self) {
+    /// A process opens the store: what its log holds is made durable. Says which boot it is.
+    pub(super) fn open(&mut self) -> BootGeneration {
+        self.boot += 1;
         self.make_durable(self.sequence);
         self.asked = self.sequence;
         self.syncing = false;
         self.fail_sync = false;
+        BootGeneration::new(self.boot)
     }
 
     /// What the disk holds, to be put aside.
     pub(super) fn image(&self) -> Image {
-        self.durable.clone()
+        Image { partitions: self.durable.clone(), boot: self.boot }
     }
 
     /// What the operating system would show of the disk now, to be cloned.
     pub(super) fn committed_image(&self) -> Image {
-        self.committed.clone()
+        Image { partitions: self.committed.clone(), boot: self.boot }
     }
 
     /// Replaces what the disk holds, and hands back what it held.
     pub(super) fn replace(&mut self, image: Image) -> Image {
         self.pending.clear();
-        self.committed = image.clone();
-        std::mem::replace(&mut self.durable, image)
+        self.committed = image.partitions.clone();
+        let partitions = std::mem::replace(&mut self.durable, image.partitions);
+        Image { partitions, boot: std::mem::replace(&mut self.boot, image.boot) }
     }
 
     /// The stored copy of an item, without faults: for checkers.
@@ -290,7 +309,7 @@ fn table_of(key: &Bytes) -> Option<Vec<u8>> {
     rest.get(..end).map(<[u8]>::to_vec)
 }
 
-fn apply(image: &mut Image, mutations: &[Mutation]) {
+fn apply(image: &mut Partitions, mutations: &[Mutation]) {
     for mutation in mutations {
         let map = image.entry(mutation.partition).or_default();
         match &mutation.value {

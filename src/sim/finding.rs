@@ -25,6 +25,8 @@ pub enum Checker {
     Bounds,
     /// 10: what is said to be stored, or fsynced, is.
     Durability,
+    /// 11: who is well is not held unreachable for long, all members agree, and gossip stays within its bounds.
+    Detector,
 }
 
 /// A broken promise.
@@ -63,6 +65,7 @@ impl Checker {
             Self::Termination => "every request ends once and in time, and a quiet cluster is quiet",
             Self::Bounds => "no node panics, and no named bound is exceeded",
             Self::Durability => "what is said to be stored, or fsynced, is",
+            Self::Detector => "a member that is well is not held unreachable for long, and gossip stays bounded",
         }
     }
 }

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use super::Event;
 use super::finding::{Checker, Finding};
 use super::mutation::Mutation;
-use super::network::{Fate, Flight};
+use super::network::{Fate, Flight, Line, Purpose};
 use super::node::{Asker, Input, SeatId};
 use super::world::World;
 use crate::protocol::shard::PeerIndex;
 use crate::protocol::types::limits::FRAME_BYTES_MAX;
-use crate::protocol::types::{Durability, PartitionId};
-use crate::protocol::version::{Siblings, VersionVector};
-use crate::protocol::wire::{Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, decode_any};
+use crate::protocol::types::{ActorId, Durability, PartitionId};
+use crate::protocol::version::{Dot, Siblings, VersionVector};
+use crate::protocol::wire::{Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, PutRequest, decode_any};
 
 const MS: u64 = 1_000_000;
 
@@ -25,7 +25,7 @@ impl World {
         let to = u16::try_from(peer.as_index()).expect("a peer of at most 50");
         let shards = self.nodes[usize::from(to)].seats.len();
         let to_shard = u16::try_from(partition.as_index() % shards).expect("at most 4 shards");
-        let epoch = self.network.link(seat.node, to).epoch;
+        let epoch = self.network.link(Line::data(seat.node, to)).epoch;
         let mut flight = Flight {
             from: seat.node,
             to,
@@ -87,7 +87,8 @@ impl World {
     /// A frame arrives, in pieces, at the shard that it was sent to.
     pub(super) fn deliver(&mut self, flight: &Flight) {
         let (asker, answerer) = if flight.answer { (flight.to, flight.from) } else { (flight.from, flight.to) };
-        let link = *self.network.link(asker, answerer);
+        let line = Line::data(asker, answerer);
+        let link = *self.network.link(line);
         if !link.alive || link.epoch != flight.epoch {
             return;
         }
@@ -103,10 +104,16 @@ impl World {
         let Ok(Some(frame)) = place.decoder.next_frame() else {
             // A connection that sends what is no frame is closed.
             place.decoder = FrameDecoder::new(FRAME_BYTES_MAX);
-            return self.break_link(asker, answerer, MS);
+            return self.break_link(line, MS);
         };
         if flight.garbage && self.options.mutation == Some(Mutation::PanicOnGarbage) {
             assert!(decode_any(&frame.body) > 0, "a frame that makes no sense ended the process");
+        }
+        if frame.kind() == Some(Kind::Put)
+            && let Ok(put) = PutRequest::decode(frame.body.clone())
+        {
+            let node = self.identity(flight.to);
+            self.oracle.asked(put.write_id, node);
         }
         let input = if flight.answer {
             Input::Answer { peer: flight.from, frame }
@@ -118,31 +125,32 @@ impl World {
     }
 
     /// A connection breaks; its asker notices after a while.
-    pub(super) fn break_link(&mut self, asker: u16, answerer: u16, notice: u64) {
-        let link = self.network.link(asker, answerer);
+    pub(super) fn break_link(&mut self, line: Line, notice: u64) {
+        let link = self.network.link(line);
         if !link.alive {
             return;
         }
         link.alive = false;
         link.epoch += 1;
         let epoch = link.epoch;
-        self.heap.push(self.now + notice, Event::LinkDown { asker, answerer, epoch });
+        self.heap.push(self.now + notice, Event::LinkDown { line, epoch });
     }
 
     /// The asker notices that its connection broke.
-    pub(super) fn link_down(&mut self, asker: u16, answerer: u16, epoch: u32) {
-        let link = self.network.link(asker, answerer);
+    pub(super) fn link_down(&mut self, line: Line, epoch: u32) {
+        let link = self.network.link(line);
         if link.alive || !link.told || link.epoch != epoch {
             return;
         }
         link.told = false;
-        self.tell_link(asker, answerer, false);
+        self.tell_link(line, false);
         let after = self.network.delay(MS, 100 * MS);
-        self.heap.push(self.now + after, Event::LinkTry { asker, answerer });
+        self.heap.push(self.now + after, Event::LinkTry { line });
     }
 
     /// The asker reaches out. When it cannot, whatever mends the way lets it try again.
-    pub(super) fn link_try(&mut self, asker: u16, answerer: u16) {
+    pub(super) fn link_try(&mut self, line: Line) {
+        let Line { asker, answerer, .. } = line;
         let running = |number: u16| self.nodes.get(usize::from(number)).is_some_and(|node| node.running);
         // Nobody dials a twin: the roster has one address of a node.
         if answerer >= self.options.nodes
@@ -152,27 +160,31 @@ impl World {
         {
             return;
         }
-        let link = self.network.link(asker, answerer);
-        if link.alive || link.told || !self.lets_in(answerer, asker) {
+        let link = self.network.link(line);
+        if link.alive || link.told || !self.lets_in(line) {
             return;
         }
-        let link = self.network.link(asker, answerer);
+        let link = self.network.link(line);
         link.alive = true;
         link.told = true;
         link.epoch += 1;
-        self.tell_link(asker, answerer, true);
+        self.tell_link(line, true);
     }
 
     /// A cut has lasted for as long as a connection lives without hearing anything.
-    pub(super) fn link_idle(&mut self, asker: u16, answerer: u16, epoch: u32) {
-        let open = self.network.open(asker, answerer);
-        let link = *self.network.link(asker, answerer);
+    pub(super) fn link_idle(&mut self, line: Line, epoch: u32) {
+        let open = self.network.open(line.asker, line.answerer);
+        let link = *self.network.link(line);
         if !open && link.alive && link.epoch == epoch {
-            self.break_link(asker, answerer, 0);
+            self.break_link(line, 0);
         }
     }
 
-    fn tell_link(&mut self, asker: u16, answerer: u16, up: bool) {
+    fn tell_link(&mut self, line: Line, up: bool) {
+        let Line { asker, answerer, purpose } = line;
+        if purpose == Purpose::Control {
+            return self.tell_gossip(asker, answerer, up);
+        }
         for shard in 0..self.nodes[usize::from(asker)].seats.len() {
             let shard = u16::try_from(shard).expect("at most 4 shards");
             self.hand(SeatId { node: asker, shard }, Input::Link { peer: answerer, up });
@@ -182,21 +194,25 @@ impl World {
     /// A process ended: its connections are gone, and its peers notice sooner or later.
     pub(super) fn break_links_of(&mut self, number: u16) {
         for other in (0..self.options.nodes).filter(|other| *other != number) {
-            let own = self.network.link(number, other);
-            own.alive = false;
-            own.told = false;
-            own.epoch += 1;
-            let notice = self.network.delay(MS, 1_500 * MS);
-            self.break_link(other, number, notice);
+            for own in Line::both(number, other) {
+                let own = self.network.link(own);
+                own.alive = false;
+                own.told = false;
+                own.epoch += 1;
+            }
+            for theirs in Line::both(other, number) {
+                let notice = self.network.delay(MS, 1_500 * MS);
+                self.break_link(theirs, notice);
+            }
         }
     }
 
     /// A process started: it reaches out, and the others reach it.
     pub(super) fn try_links_of(&mut self, number: u16) {
         for other in (0..self.options.nodes).filter(|other| *other != number) {
-            for (asker, answerer) in [(number, other), (other, number)] {
+            for line in Line::both(number, other).into_iter().chain(Line::both(other, number)) {
                 let after = self.network.delay(MS, 20 * MS);
-                self.heap.push(self.now + after, Event::LinkTry { asker, answerer });
+                self.heap.push(self.now + after, Event::LinkTry { line });
             }
         }
     }
@@ -204,12 +220,12 @@ impl World {
     /// Cuts one direction, or mends it.
     pub(super) fn cut(&mut self, from: u16, to: u16, add: bool) {
         self.network.cut(from, to, add);
-        for (asker, answerer) in [(from, to), (to, from)] {
+        for line in Line::both(from, to).into_iter().chain(Line::both(to, from)) {
             let (event, low, high) = if add {
-                let epoch = self.network.link(asker, answerer).epoch;
-                (Event::LinkIdle { asker, answerer, epoch }, 100 * MS, 3_000 * MS)
+                let epoch = self.network.link(line).epoch;
+                (Event::LinkIdle { line, epoch }, 100 * MS, 3_000 * MS)
             } else {
-                (Event::LinkTry { asker, answerer }, MS, 100 * MS)
+                (Event::LinkTry { line }, MS, 100 * MS)
             };
             let after = self.network.delay(low, high);
             self.heap.push(self.now + after, event);
@@ -238,6 +254,15 @@ impl World {
             Some(Mutation::SendNewVersionOnly) if carries_new => {
                 let new = item.versions().iter().filter(|version| is_new(version.dot)).cloned().collect();
                 Siblings::from_parts(item.vector().clone(), new)
+            }
+            Some(Mutation::RemintForwarded) if carries_new && self.mutants.chance(300_000) => {
+                let actor = ActorId::new(self.mutants.bits());
+                let mut versions = item.versions().to_vec();
+                for version in versions.iter_mut().filter(|version| is_new(version.dot)) {
+                    version.dot = Dot::new(actor, version.dot.counter());
+                }
+                versions.sort_by_key(|version| version.dot);
+                Siblings::from_parts(item.vector().clone(), versions)
             }
             Some(Mutation::DropContextOnMerge) => Siblings::from_parts(VersionVector::new(), item.versions().to_vec()),
             _ => return false,

@@ -1,25 +1,24 @@
 //! A simulated world that breaks the cluster and checks what users were promised.
 //!
-//! One thread, virtual time, one heap of events. The nodes in it run the same `protocol::shard` as the server, turned
-//! in the same way, and talk in real encoded frames; network, disks, processes and clocks are models that fail as the
-//! seed says. A seed and a commit replay a run exactly, on any machine: draws are integers, and order never comes from
-//! a hash table.
+//! One thread, virtual time, one heap of events. The nodes in it run the same `protocol::shard` and
+//! `protocol::membership` as the server, turned in the same way, and talk in real encoded frames and datagrams;
+//! network, disks, processes and clocks are models that fail as the seed says. A seed and a commit replay a run exactly,
+//! on any machine: draws are integers, and order never comes from a hash table.
 //!
 //! ```text
 //!   options --drawn from the seed--> world
-//!   crowd   --requests--> node (shards, turns) --frames--> network --> node ..
-//!                           |  commits, fsyncs
+//!   crowd   --requests--> node (shards, turns) --frames----> network --> node ..
+//!                           |  (detector)      --datagrams-->
+//!                           |  commits, fsyncs, boot generation
 //!                         disk                    nemesis breaks all of them, and mends them before the check
 //!   oracle  <--what clients sent and heard, what disks committed-- finds a promise that was not kept
 //! ```
 //!
 //! The idea of the swarm and of two phases (break anything, then heal and check) is `FoundationDB`'s and
-//! `TigerBeetle`'s;
-//! that the nodes are pure machines on one heap is sled's. `capabilities` says which promises are checked today, and
-//! `mutation` breaks the rules on purpose, to prove that the checkers see it.
+//! `TigerBeetle`'s; that the nodes are pure machines on one heap is sled's. `capabilities` says which promises are
+//! checked today, and `mutation` breaks the rules on purpose, to prove that the checkers see it.
 //!
-//! *Caveats.* Membership is not simulated: links go up and down as the world says. QUIC and RocksDB are models here;
-//! the real ones are tested in `tests/it`.
+//! *Caveats.* QUIC and RocksDB are models here; the real ones are tested in `tests/it`.
 
 pub mod capabilities;
 mod convergence;
@@ -28,6 +27,7 @@ pub mod detector;
 mod disk;
 mod draw;
 mod finding;
+mod gossip;
 mod heap;
 mod links;
 mod mutation;
@@ -43,7 +43,7 @@ mod world;
 
 pub use finding::{Checker, Finding};
 pub use mutation::Mutation;
-pub use options::{DiskOptions, Fault, LoadOptions, NemesisOptions, NetworkOptions, Options, Overrides};
+pub use options::{DiskOptions, Fault, GossipOptions, LoadOptions, NemesisOptions, NetworkOptions, Options, Overrides};
 pub use report::Report;
 pub use world::Tally;
 
@@ -55,7 +55,7 @@ use bytes::Bytes;
 use self::disk::Ask;
 use self::draw::Draw;
 use self::nemesis::Undo;
-use self::network::Flight;
+use self::network::{Flight, Letter, Line};
 use self::node::SeatId;
 use self::world::World;
 use crate::protocol::ring::LayoutId;
@@ -88,11 +88,15 @@ enum Event {
     /// The interval between two fsyncs is over.
     SyncTick { node: u16, life: u32 },
     /// An asker notices that its connection broke.
-    LinkDown { asker: u16, answerer: u16, epoch: u32 },
+    LinkDown { line: Line, epoch: u32 },
     /// An asker reaches out.
-    LinkTry { asker: u16, answerer: u16 },
+    LinkTry { line: Line },
     /// A connection has been silent for as long as it may be.
-    LinkIdle { asker: u16, answerer: u16, epoch: u32 },
+    LinkIdle { line: Line, epoch: u32 },
+    /// A datagram or a frame arrives on a control connection.
+    Letter(Letter),
+    /// A detector's turn.
+    Gossip { node: u16, life: u32 },
     /// A session does its next thing.
     Act { session: usize },
     /// A client's request arrives.

@@ -1,7 +1,8 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. One cannot be had from outside, and has a hook in the rules (`Shard::keep_stand_in_actors`).
+//! program as it ships. Two cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
+//! `Layout::with_two_copies_on_one_node`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
 //! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
@@ -26,12 +27,19 @@ pub enum Mutation {
     ConfirmUnstored,
     /// Rule 7: a shard is told that its turn is committed though the disk dropped it.
     DropCommits,
-    /// Rule 7: a shard is told that its turn is fsynced as soon as it asks.
-    EarlyDurable,
+    /// Rule 7: a shard is told that its turn is committed one turn before it is, so an acknowledgement may leave
+    /// before the commit.
+    AcknowledgeBeforeCommit,
+    /// Rule 7: a shard is told that its turn is fsynced as soon as it asks, so a reply leaves before it is durable.
+    ReleaseBeforeDurable,
     /// Rule 9: the merge of a read is confirmed by owners that never got it.
     SkipWriteBack,
     /// Rule 12: a frame that makes no sense ends the process.
     PanicOnGarbage,
+    /// Rule 3: a replica gives a write that was passed on to it a name of its own.
+    RemintForwarded,
+    /// Section 5: a layout with two copies of a partition on one node.
+    PlanTwoOnOne,
     /// A coordinator sends its new version without the siblings beside it.
     SendNewVersionOnly,
     /// A merge arrives without the past that it replaces.
@@ -48,11 +56,17 @@ pub enum Mutation {
     KeepStandInActor,
     /// Some leaves of the hash tree are not listed.
     SkipTreeLeaf,
+    /// A member that was found unreachable is never spoken to again.
+    ForgetUnreachable,
+    /// A node says everything to others ten times over.
+    RepeatGossip,
+    /// The shards are not told that a member answers again.
+    KeepReturnsFromShards,
 }
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -61,9 +75,12 @@ impl Mutation {
         Self::RetrySync,
         Self::ConfirmUnstored,
         Self::DropCommits,
-        Self::EarlyDurable,
+        Self::AcknowledgeBeforeCommit,
+        Self::ReleaseBeforeDurable,
         Self::SkipWriteBack,
         Self::PanicOnGarbage,
+        Self::RemintForwarded,
+        Self::PlanTwoOnOne,
         Self::SendNewVersionOnly,
         Self::DropContextOnMerge,
         Self::SwallowAnswers,
@@ -72,5 +89,8 @@ impl Mutation {
         Self::CountHintsAsOwners,
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
+        Self::ForgetUnreachable,
+        Self::RepeatGossip,
+        Self::KeepReturnsFromShards,
     ];
 }

@@ -4,6 +4,7 @@
 //! `Options::damaged_owners_max` may lose what they held. Everything else may happen to everybody at once.
 
 use super::Event;
+use super::network::Line;
 use super::node::SeatId;
 use super::options::Fault;
 use super::world::{Phase, World};
@@ -38,6 +39,7 @@ impl World {
         if options.kinds.is_empty() {
             return;
         }
+        self.check_hint_stocks();
         let kind = self.nemesis.pick(&self.options.nemesis.kinds);
         let number = u16::try_from(self.nemesis.below(u64::from(self.options.nodes))).expect("at most 50");
         let lasts = self.nemesis.between(1, duration) * MS;
@@ -58,7 +60,15 @@ impl World {
                 self.network.clog(number, other, by);
                 self.undo(lasts, Undo::Clog(number, other));
             }
-            Fault::Reset if other != number => self.break_link(number, other, MS),
+            Fault::Reset if other != number => {
+                // One of the two, or both.
+                let which = self.nemesis.between(1, 3);
+                for (bit, line) in [1, 2].into_iter().zip(Line::both(number, other)) {
+                    if which & bit > 0 {
+                        self.break_link(line, MS);
+                    }
+                }
+            }
             Fault::OneWayCut | Fault::Clog | Fault::Reset => {}
             Fault::Crash => {
                 self.stop(number, "killed");
@@ -71,7 +81,9 @@ impl World {
                 self.nodes[at].slowness = self.nemesis.between(2, 200);
                 self.undo(lasts, Undo::Slow(number));
             }
-            Fault::LoseDisk => self.change_disk(number, lasts, |disk| drop(disk.replace(super::disk::Image::new()))),
+            Fault::LoseDisk => {
+                self.change_disk(number, lasts, |disk| drop(disk.replace(super::disk::Image::default())));
+            }
             Fault::RestoreBackup => {
                 if self.nodes[at].disk.backup.is_none() {
                     let image = self.nodes[at].disk.image();

@@ -7,11 +7,13 @@
 //! rules must hold there too, and it finds the same mistakes sooner.
 //!
 //! Each connection has an epoch. A frame carries the epoch in which it was sent and is lost when it arrives in another.
+//! A node has two to each peer: one for data, one for control. Gossip goes by the latter in datagrams, which may be
+//! lost, late or overtaken at any time.
 
 use bytes::Bytes;
 
 use super::draw::Draw;
-use super::options::NetworkOptions;
+use super::options::{GossipOptions, NetworkOptions};
 
 /// A frame on its way.
 #[derive(Debug, Clone)]
@@ -28,12 +30,56 @@ pub(super) struct Flight {
     pub(super) garbage: bool,
 }
 
+/// A datagram, or a frame of a control connection, on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Letter {
+    pub(super) from: u16,
+    pub(super) to: u16,
+    /// It answers a frame; the connection is then the receiver's.
+    pub(super) answer: bool,
+    pub(super) datagram: bool,
+    pub(super) epoch: u32,
+    pub(super) bytes: Bytes,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Requests between shards. One connection stands for those to all shards of a peer.
+    Data,
+    /// Datagrams of gossip, and the tables that are fetched.
+    Control,
+}
+
+/// Which connection: who reaches out, to whom, what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) asker: u16,
+    pub(super) answerer: u16,
+    pub(super) purpose: Purpose,
+}
+
+impl Line {
+    pub(super) fn data(asker: u16, answerer: u16) -> Self {
+        Self { asker, answerer, purpose: Purpose::Data }
+    }
+
+    pub(super) fn control(asker: u16, answerer: u16) -> Self {
+        Self { asker, answerer, purpose: Purpose::Control }
+    }
+
+    /// Both connections of one node to another.
+    pub(super) fn both(asker: u16, answerer: u16) -> [Self; 2] {
+        [Self::data(asker, answerer), Self::control(asker, answerer)]
+    }
+}
+
 /// A connection from one node to another, as the asker has it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Link {
     /// Frames get through.
     pub(super) alive: bool,
-    /// The asker's shards believe so.
+    /// The asker's shards, or its detector, believe so.
     pub(super) told: bool,
     pub(super) epoch: u32,
 }
@@ -51,11 +97,14 @@ struct Way {
 pub(super) struct Network {
     nodes: usize,
     options: NetworkOptions,
+    gossip: GossipOptions,
     ways: Vec<Way>,
     links: Vec<Link>,
     /// When the last frame of each lane arrives.
     lanes: Vec<u64>,
     draw: Draw,
+    /// Of datagrams: there are many, and they must not shift the fates of all else.
+    datagrams: Draw,
 }
 
 /// What becomes of a frame that was handed over.
@@ -74,7 +123,7 @@ const LANES_PER_PAIR: usize = SHARDS_MAX * SHARDS_MAX * 4;
 const US: u64 = 1_000;
 
 impl Network {
-    pub(super) fn new(nodes: u16, options: NetworkOptions, seed: u64) -> Self {
+    pub(super) fn new(nodes: u16, options: NetworkOptions, gossip: GossipOptions, seed: u64) -> Self {
         let mut draw = Draw::new(seed, "network");
         let nodes = usize::from(nodes);
         let mut way = || {
@@ -82,16 +131,24 @@ impl Network {
             Way { latency, cuts: 0, clog: 0 }
         };
         let ways = (0..nodes * nodes).map(|_| way()).collect();
-        let links = vec![Link::default(); nodes * nodes];
-        Self { nodes, options, ways, links, lanes: vec![0; nodes * nodes * LANES_PER_PAIR], draw }
+        Self {
+            nodes,
+            options,
+            gossip,
+            ways,
+            links: vec![Link::default(); nodes * nodes * 2],
+            lanes: vec![0; nodes * nodes * LANES_PER_PAIR],
+            draw,
+            datagrams: Draw::new(seed, "datagrams"),
+        }
     }
 
     fn at(&self, from: u16, to: u16) -> usize {
         usize::from(from) * self.nodes + usize::from(to)
     }
 
-    pub(super) fn link(&mut self, asker: u16, answerer: u16) -> &mut Link {
-        let at = self.at(asker, answerer);
+    pub(super) fn link(&mut self, line: Line) -> &mut Link {
+        let at = self.at(line.asker, line.answerer) * 2 + usize::from(line.purpose == Purpose::Control);
         &mut self.links[at]
     }
 
@@ -121,6 +178,7 @@ impl Network {
         let options = &mut self.options;
         (options.loss, options.duplicate, options.reorder) = (0, 0, 0);
         (options.lane_full, options.garbage, options.tail) = (0, 0, 0);
+        self.gossip.calm();
     }
 
     /// Whether a lane refuses a frame.
@@ -148,7 +206,8 @@ impl Network {
     pub(super) fn fate(&mut self, now: u64, flight: &Flight) -> Fate {
         let (from, to) = (flight.from, flight.to);
         let way = self.ways[self.at(from, to)];
-        let link = if flight.answer { *self.link(to, from) } else { *self.link(from, to) };
+        let (asker, answerer) = if flight.answer { (to, from) } else { (from, to) };
+        let link = *self.link(Line::data(asker, answerer));
         if way.cuts > 0 || !link.alive || link.epoch != flight.epoch || self.draw.chance(self.options.loss) {
             return Fate::Lost;
         }
@@ -172,6 +231,45 @@ impl Network {
             return Fate::ArrivesTwice(arrival, arrival + self.draw.below(way.latency * 20 + 1));
         }
         Fate::Arrives(arrival)
+    }
+
+    /// When a letter arrives, if it does. Datagrams have no order.
+    pub(super) fn letter_fate(&mut self, now: u64, letter: &Letter) -> Fate {
+        let (from, to) = (letter.from, letter.to);
+        let way = self.ways[self.at(from, to)];
+        let (asker, answerer) = if letter.answer { (to, from) } else { (from, to) };
+        let link = *self.link(Line::control(asker, answerer));
+        if way.cuts > 0 || !link.alive || link.epoch != letter.epoch {
+            return Fate::Lost;
+        }
+        let draw = &mut self.datagrams;
+        let mut travel = way.latency + draw.below(way.latency / 4 + 1) + letter.bytes.len() as u64 * 8 + way.clog;
+        if !letter.datagram {
+            return Fate::Arrives(now + travel);
+        }
+        if draw.chance(self.gossip.loss) {
+            return Fate::Lost;
+        }
+        if draw.chance(self.gossip.late) {
+            travel += draw.below(way.latency * 50 + 1);
+        }
+        let arrival = now + travel;
+        if draw.chance(self.gossip.duplicate) {
+            return Fate::ArrivesTwice(arrival, arrival + draw.below(way.latency * 20 + 1));
+        }
+        Fate::Arrives(arrival)
+    }
+
+    /// A datagram that makes no sense, to follow one that does.
+    pub(super) fn noise(&mut self, bytes: &Bytes) -> Option<Bytes> {
+        let draw = &mut self.datagrams;
+        if !draw.chance(self.options.garbage) {
+            return None;
+        }
+        if draw.chance(500_000) {
+            return Some(bytes.slice(..draw.index(bytes.len() + 1)));
+        }
+        Some((0..draw.below(1_200)).map(|_| u8::try_from(draw.below(256)).unwrap_or_default()).collect())
     }
 
     /// Between two bounds, nanoseconds.

@@ -8,6 +8,7 @@ use super::Event;
 use super::disk::{Ask, Desk, Disk};
 use super::draw::Draw;
 use super::finding::{Checker, Finding};
+use super::gossip::Gossip;
 use super::mutation::Mutation;
 use super::world::World;
 use crate::protocol::replica::{Batch, HintPage, ItemKey, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
@@ -43,6 +44,7 @@ pub(super) enum Input {
     Items { id: ReadId, page: ItemPage },
     Durable(u64),
     Link { peer: u16, up: bool },
+    Standing { peer: u16, reachable: bool },
 }
 
 /// A shard, its inbox, and who waits for it.
@@ -66,13 +68,15 @@ pub(super) struct Node {
     pub(super) life: u32,
     pub(super) running: bool,
     pub(super) seats: Vec<Seat>,
+    /// Which members answer, as this process sees it.
+    pub(super) gossip: Option<Gossip>,
     pub(super) disk: Disk,
     pub(super) paused_until: u64,
     /// Turns take so many times as long.
     pub(super) slowness: u64,
     pub(super) wall_offset_ms: i64,
     pub(super) drift_ppm: i64,
-    /// It may have lost what it acknowledged; until the end of the run, for there are no exchanges yet.
+    /// It may have lost what it acknowledged; until its copies were compared with all other owners'.
     pub(super) unverified: bool,
     /// It lost, or may have lost, something that it held.
     pub(super) damaged: bool,
@@ -104,6 +108,7 @@ impl Node {
             life: 0,
             running: false,
             seats: (0..shards).map(seat).collect(),
+            gossip: None,
             disk: Disk::new(),
             paused_until: 0,
             slowness: 1,
@@ -140,7 +145,7 @@ impl World {
         let node = &mut self.nodes[at];
         node.life += 1;
         node.running = true;
-        node.disk.open();
+        let generation = node.disk.open();
         let shards = u16::try_from(node.seats.len()).expect("at most 4 shards");
         for (shard, seat) in (0..shards).zip(&mut node.seats) {
             let mut seed = self.boot.seed();
@@ -178,6 +183,7 @@ impl World {
             let after = self.options.disk.interval_ms * 1_000_000;
             self.heap.push(self.now + after, Event::SyncTick { node: number, life });
         }
+        self.begin_gossip(number, generation);
         self.try_links_of(number);
     }
 
@@ -191,6 +197,8 @@ impl World {
         let node = &mut self.nodes[at];
         node.running = false;
         node.life += 1;
+        node.gossip = None;
+        node.disk.limbo = None;
         for seat in &mut node.seats {
             seat.shard = None;
             seat.inbox.clear();
@@ -309,6 +317,9 @@ impl World {
                 Input::Items { id, page } => shard.handle_items(now, id, Ok(page), &mut desk),
                 Input::Durable(sequence) => shard.handle_durable(now, sequence, &mut desk),
                 Input::Link { peer, up } => shard.handle_peer(now, PeerIndex::new(peer), up, &mut desk),
+                Input::Standing { peer, reachable } => {
+                    shard.handle_standing(now, PeerIndex::new(peer), reachable, &mut desk);
+                }
             }
         }
         shard.handle_tick(now, &mut desk);
@@ -316,10 +327,9 @@ impl World {
 
     /// Commits a batch, and shows it to the oracle.
     fn commit(&mut self, number: u16, mut batch: Batch) -> Option<u64> {
-        let named = self.identity(number);
         let disk = &mut self.nodes[usize::from(number)].disk;
         if batch.mutations.is_empty() {
-            return Some(disk.sequence);
+            return Some(disk.promised());
         }
         match self.options.mutation {
             Some(Mutation::DropCommits) if self.mutants.chance(20_000) => return Some(disk.sequence),
@@ -330,12 +340,23 @@ impl World {
                     mutation.partition = crate::protocol::types::PartitionId::new(next);
                 }
             }
+            Some(Mutation::AcknowledgeBeforeCommit) => match disk.limbo.replace(batch) {
+                Some(before) => batch = before,
+                None => return Some(disk.promised()),
+            },
             _ => {}
         }
+        self.commit_now(number, batch)?;
+        Some(self.nodes[usize::from(number)].disk.promised())
+    }
+
+    fn commit_now(&mut self, number: u16, batch: Batch) -> Option<()> {
+        let named = self.identity(number);
+        let disk = &mut self.nodes[usize::from(number)].disk;
         let kinds = [KeyKind::Item as u8, KeyKind::Hint as u8];
         let item = |at: &&crate::protocol::replica::Mutation| at.key.first().is_some_and(|kind| kinds.contains(kind));
         let shown: Vec<_> = batch.mutations.iter().filter(item).cloned().collect();
-        let sequence = disk.commit(batch)?;
+        disk.commit(batch)?;
         for mutation in shown {
             let Some(record) = &mutation.value else { continue };
             let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
@@ -345,12 +366,12 @@ impl World {
                 self.finding.get_or_insert(finding);
             }
         }
-        Some(sequence)
+        Some(())
     }
 
     /// Somebody waits for an fsync.
     fn ask_sync(&mut self, seat: SeatId, sequence: u64) {
-        if self.options.mutation == Some(Mutation::EarlyDurable) {
+        if self.options.mutation == Some(Mutation::ReleaseBeforeDurable) {
             return self.hand(seat, Input::Durable(sequence));
         }
         let disk = &mut self.nodes[usize::from(seat.node)].disk;
@@ -367,6 +388,10 @@ impl World {
 
     /// The sync thread: one fsync at a time, for everything that was committed before it began.
     pub(super) fn begin_sync(&mut self, number: u16) {
+        if let Some(late) = self.nodes[usize::from(number)].disk.limbo.take() {
+            // A full disk loses it; the next turn's commit will say so.
+            self.commit_now(number, late).unwrap_or_default();
+        }
         let node = &mut self.nodes[usize::from(number)];
         let disk = &mut node.disk;
         if !node.running || disk.syncing || disk.asked <= disk.durable_to {

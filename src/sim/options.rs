@@ -3,6 +3,7 @@
 //! Each seed turns each fault on or off. A mix of everything at once hides defects: a cluster that loses half of its
 //! frames never gets far enough to lose a write.
 
+use crate::protocol::membership::Config;
 use crate::protocol::types::Durability;
 
 use super::draw::{Draw, MILLION};
@@ -46,6 +47,8 @@ pub struct Options {
     pub load: LoadOptions,
     /// The faults of the network.
     pub network: NetworkOptions,
+    /// The detectors' pace, and the faults of their datagrams.
+    pub gossip: GossipOptions,
     /// The faults of the disks.
     pub disk: DiskOptions,
     /// What breaks from time to time, and how often.
@@ -112,6 +115,47 @@ pub struct NetworkOptions {
     pub lane_full: u32,
     /// Chance that a frame that makes no sense follows one that does.
     pub garbage: u32,
+}
+
+/// The detectors' pace, and the faults of their datagrams. Chances are in a million.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GossipOptions {
+    /// All times of a detector are divided by this: a run is short, and verdicts must fall in it.
+    pub speed: u32,
+    /// Chance that a datagram is lost.
+    pub loss: u32,
+    /// Chance that one takes up to fifty times as long, and is overtaken by others.
+    pub late: u32,
+    /// Chance that one comes twice. Harsher than QUIC.
+    pub duplicate: u32,
+}
+
+impl GossipOptions {
+    /// No faults from here on.
+    pub(super) fn calm(&mut self) {
+        (self.loss, self.late, self.duplicate) = (0, 0, 0);
+    }
+
+    /// The server's configuration, faster.
+    pub(super) fn config(&self) -> Config {
+        let mut config = Config::default();
+        let times = [
+            &mut config.probe_interval,
+            &mut config.probe_timeout,
+            &mut config.gossip_interval,
+            &mut config.link_limit,
+            &mut config.retry_min,
+            &mut config.retry_max,
+            &mut config.compare_interval,
+            &mut config.fetch_interval,
+            &mut config.quiet,
+            &mut config.patience,
+        ];
+        for time in times {
+            *time /= self.speed;
+        }
+        config
+    }
 }
 
 /// The faults of the disks. Chances are in a million.
@@ -216,6 +260,11 @@ impl Fault {
 /// How far wall clocks may be apart: below the 15 minutes in which a retry is found, which is a promise by wall clock.
 const WALL_MS_MAX: u64 = 6 * 60 * 1000;
 
+/// A detector waits for an answer for at least so many of the longest ways.
+const PINGS_PER_TIMEOUT: u64 = 4;
+/// Nodes times the detectors' speed, at most.
+const DATAGRAM_PACE_MAX: u64 = 100;
+
 impl Options {
     /// What the seed says, with what a person fixed in its place.
     ///
@@ -244,6 +293,7 @@ impl Options {
             hint_bytes_max: draw.pick(&[3_000, 1_000_000, 1_000_000_000]),
             load: load(&mut draw),
             network: network(&mut draw),
+            gossip: GossipOptions { speed: 1, loss: 0, late: 0, duplicate: 0 },
             disk: DiskOptions {
                 pending: draw.pick(&[0, 10_000, 200_000, 600_000]),
                 read_us_max: draw.pick(&[200, 2_000, 20_000]),
@@ -253,6 +303,7 @@ impl Options {
             nemesis: nemesis(&mut draw, seed, durability),
             mutation: overrides.mutation,
         };
+        options.gossip = gossip(&options);
         if let Some(operations) = overrides.operations {
             options.load.operations = operations;
         }
@@ -294,6 +345,7 @@ impl Options {
         let network = &mut self.network;
         (network.loss, network.duplicate, network.reorder) = (0, 0, 0);
         (network.lane_full, network.garbage, network.tail) = (0, 0, 0);
+        self.gossip.calm();
     }
 }
 
@@ -352,6 +404,23 @@ fn network(draw: &mut Draw) -> NetworkOptions {
         reorder: rarely([1_000, 100_000]),
         lane_full: rarely([500, 10_000]),
         garbage: rarely([500, 5_000]),
+    }
+}
+
+fn gossip(options: &Options) -> GossipOptions {
+    // It came later: a stream of its own leaves the draws of all else what they were.
+    let mut draw = Draw::new(options.seed, "gossip options");
+    let speed: u64 = draw.pick(&[1, 5, 20]);
+    // An answer must have time to come, or everybody accuses everybody for ever.
+    let timeout_us = 500_000;
+    let by_latency = timeout_us / (options.network.latency_us_max * PINGS_PER_TIMEOUT);
+    // And few datagrams must stay few: a large cluster's would be most of the events.
+    let by_size = DATAGRAM_PACE_MAX / u64::from(options.nodes);
+    GossipOptions {
+        speed: u32::try_from(speed.min(by_latency).min(by_size).max(1)).expect("at most 20"),
+        loss: draw.pick(&[0, 10_000, 100_000, 300_000]),
+        late: draw.pick(&[0, 10_000, 200_000]),
+        duplicate: draw.pick(&[0, 0, 20_000]),
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Write {
     pub(super) tombstone: bool,
     pub(super) checksum: u64,
     pub(super) past: Past,
+    /// Nodes that were asked to coordinate it, by a client or by a peer. Nobody else may give it a name (rule 3).
+    pub(super) asked: Vec<u16>,
     /// The dot that a client was told, and the copies that it was told of: node, fsynced.
     pub(super) acked: Option<(Dot, Vec<(u16, bool)>)>,
 }
@@ -169,7 +171,7 @@ impl Oracle {
             return Err(Finding::new(Checker::Bounds, text));
         }
         for version in state.versions() {
-            self.meet(node, at, version, &state)?;
+            self.meet(number, at, version, &state)?;
         }
         let item = &self.items[at];
         if let Some(strange) = state.vector().iter().find(|dot| !item.places.contains_key(dot)) {
@@ -247,6 +249,15 @@ impl Oracle {
         item.dominated(&context.vector, &held).map_err(|text| siblings(&format!("{who} was shown {text}")))
     }
 
+    /// A node is asked to coordinate a write.
+    pub(super) fn asked(&mut self, write_id: WriteId, node: u16) {
+        if let Some(write) = self.writes.get_mut(&write_id)
+            && !write.asked.contains(&node)
+        {
+            write.asked.push(node);
+        }
+    }
+
     /// The acknowledged write that a set of copies does not know. One is promised to survive the loss of any W - 1 of
     /// the disks that acknowledged it.
     pub(super) fn lost(
@@ -270,7 +281,8 @@ impl Oracle {
     }
 
     /// Takes a version in, or compares it with what it was when it was first seen.
-    fn meet(&mut self, node: &str, at: usize, version: &Version, state: &Siblings) -> Result<(), Finding> {
+    fn meet(&mut self, number: u16, at: usize, version: &Version, state: &Siblings) -> Result<(), Finding> {
+        let node = &format!("n{}", number + 1);
         let item = &mut self.items[at];
         if let Some(seen) = item.places.get(&version.dot).and_then(|place| item.dots.get(*place)) {
             let same = seen.write_id == version.write_id
@@ -302,6 +314,14 @@ impl Oracle {
             );
             return Err(siblings(&text));
         };
+        if !write.asked.contains(&number) {
+            let text = format!(
+                "{node} stored {:?} with dot {} for write {}, which nobody has seen and which {node} was never asked \
+                 to coordinate: a write that is passed on must keep its name",
+                item.address, version.dot, version.write_id
+            );
+            return Err(siblings(&text));
+        }
         let past = match &write.past {
             Past::Sent(context) => Known { context: context.clone(), beside: Vec::new() },
             Past::ReadByCoordinator => Known {

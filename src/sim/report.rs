@@ -58,6 +58,7 @@ impl Report {
             hint_bytes_max,
             load,
             network,
+            gossip,
             disk,
             nemesis,
             mutation,
@@ -70,6 +71,7 @@ impl Report {
         wrap(&mut text, "cluster", &cluster);
         wrap(&mut text, "load", &fields(&format!("{load:?}")));
         wrap(&mut text, "network", &fields(&format!("{network:?}")));
+        wrap(&mut text, "gossip", &fields(&format!("{gossip:?}")));
         wrap(&mut text, "disks", &fields(&format!("{disk:?}")));
         wrap(&mut text, "nemesis", &fields(&format!("{nemesis:?}")));
         if let Some(mutation) = mutation {

@@ -115,7 +115,9 @@ impl World {
             Want::DeleteSeen => Past::ReadByCoordinator,
             Want::Value | Want::Delete => Past::Sent(self.context_of(item, &token)),
         };
-        self.oracle.writes.insert(write_id, Write { item, tombstone, checksum: sum, past, acked: None });
+        self.oracle
+            .writes
+            .insert(write_id, Write { item, tombstone, checksum: sum, past, asked: Vec::new(), acked: None });
         Wish::Put { item, want, write_id, token, value, checksum: sum }
     }
 
@@ -199,6 +201,10 @@ impl World {
             // Refused at once: the client hears of it after a round trip.
             self.heap.push(self.now + MS, Event::GiveUp { operation, attempt });
             return;
+        }
+        if let Some(Wish::Put { write_id, .. }) = self.crowd.operations.get(&operation).map(|it| &it.wish) {
+            let (write_id, node) = (*write_id, self.identity(node));
+            self.oracle.asked(write_id, node);
         }
         let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
         decoder.extend(bytes);

@@ -20,6 +20,7 @@
 
 use super::Event;
 use super::nemesis::Undo;
+use super::network::Line;
 use super::node::Node;
 use super::world::World;
 
@@ -82,8 +83,9 @@ impl World {
     }
 
     /// Whether a peer lets a process in, as `server::members` decides: not while another one of its node is connected.
-    pub(super) fn lets_in(&mut self, answerer: u16, asker: u16) -> bool {
+    pub(super) fn lets_in(&mut self, line: Line) -> bool {
         let Some(of) = self.twin_of else { return true };
+        let Line { asker, answerer, .. } = line;
         let place = self.twin_place();
         let other = match asker {
             _ if asker == place => of,
@@ -91,12 +93,13 @@ impl World {
             _ => return true,
         };
         // A node's own certificate from outside is always refused.
-        let refused = self.identity(asker) == answerer || self.network.link(other, answerer).alive;
+        let connected = Line::both(other, answerer).into_iter().any(|line| self.network.link(line).alive);
+        let refused = self.identity(asker) == answerer || connected;
         let count = if refused { &mut self.tally.twins_refused } else { &mut self.tally.twins_let_in };
         *count += u64::from(asker == place);
         if refused {
             let after = self.network.delay(100 * MS, 500 * MS);
-            self.heap.push(self.now + after, Event::LinkTry { asker, answerer });
+            self.heap.push(self.now + after, Event::LinkTry { line });
         }
         !refused
     }

@@ -17,6 +17,7 @@ use super::crowd::{Crowd, TABLES};
 use super::draw::Draw;
 use super::finding::{Checker, Finding};
 use super::heap::Heap;
+use super::mutation::Mutation;
 use super::network::Network;
 use super::node::{Input, Node, SeatId};
 use super::options::{Fault, Options};
@@ -63,6 +64,12 @@ pub struct Tally {
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Datagrams of gossip.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub datagram_bytes: u64,
+    /// Times that a node gave a member up as unreachable.
+    pub verdicts: u64,
     /// Reads answered.
     pub gets: u64,
     /// Writes acknowledged.
@@ -95,6 +102,9 @@ impl Tally {
         self.events += run.events;
         self.frames += run.frames;
         self.bytes += run.bytes;
+        self.datagrams += run.datagrams;
+        self.datagram_bytes += run.datagram_bytes;
+        self.verdicts += run.verdicts;
         self.gets += run.gets;
         self.puts += run.puts;
         self.scans += run.scans;
@@ -130,6 +140,7 @@ pub(super) struct World {
     pub(super) turns: Draw,
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
+    pub(super) gossip: Draw,
     /// The node of which two processes run, and how many lives their second ones had.
     pub(super) twin_of: Option<u16>,
     pub(super) twin_lives: u32,
@@ -147,7 +158,10 @@ impl World {
             .zip(&options.shards)
             .map(|(number, shards)| {
                 let id = NodeId::new(u128::from(number) + 1);
-                let view = View::of(id, &creation, options.r, options.w).expect("the layout is the roster's");
+                let mut view = View::of(id, &creation, options.r, options.w).expect("the layout is the roster's");
+                if options.mutation == Some(Mutation::PlanTwoOnOne) {
+                    view.layout = view.layout.with_two_copies_on_one_node();
+                }
                 Node::new(Arc::new(view), *shards, &mut clocks, options.nemesis.wall_ms_max)
             })
             .collect();
@@ -156,7 +170,7 @@ impl World {
             now: 0,
             heap: Heap::new(),
             nodes,
-            network: Network::new(places, options.network.clone(), seed),
+            network: Network::new(places, options.network.clone(), options.gossip.clone(), seed),
             crowd: Crowd::new(&options.load, options.nodes, seed),
             oracle: Oracle::default(),
             finding: None,
@@ -169,6 +183,7 @@ impl World {
             turns: Draw::new(seed, "turns"),
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
+            gossip: Draw::new(seed, "gossip"),
             twin_of: None,
             twin_lives: 0,
             settled: Tally::default(),
@@ -214,12 +229,18 @@ impl World {
                 let after = self.options.disk.interval_ms * MS;
                 self.heap.push(self.now + after, Event::SyncTick { node, life });
             }
+            Event::Gossip { node, life } if lives(self, node, life) => self.run_gossip(node),
             // What was meant for a process that is gone.
-            Event::Turn { .. } | Event::Looked { .. } | Event::Synced { .. } | Event::SyncTick { .. } => {}
+            Event::Turn { .. }
+            | Event::Looked { .. }
+            | Event::Synced { .. }
+            | Event::SyncTick { .. }
+            | Event::Gossip { .. } => {}
             Event::Deliver(flight) => self.deliver(&flight),
-            Event::LinkDown { asker, answerer, epoch } => self.link_down(asker, answerer, epoch),
-            Event::LinkTry { asker, answerer } => self.link_try(asker, answerer),
-            Event::LinkIdle { asker, answerer, epoch } => self.link_idle(asker, answerer, epoch),
+            Event::LinkDown { line, epoch } => self.link_down(line, epoch),
+            Event::LinkTry { line } => self.link_try(line),
+            Event::LinkIdle { line, epoch } => self.link_idle(line, epoch),
+            Event::Letter(letter) => self.receive(letter),
             Event::Act { session } => self.act(session),
             Event::Request { node, operation, attempt, bytes } => self.request(node, operation, attempt, &bytes),
             Event::Answer { operation, attempt, bytes } => self.answered_client(operation, attempt, &bytes),
@@ -260,9 +281,9 @@ impl World {
             Event::Looked { seat, .. } => (3, u64::from(seat.node), u64::from(seat.shard), &[]),
             Event::Synced { node, to, .. } => (4, u64::from(*node), *to, &[]),
             Event::SyncTick { node, .. } => (5, u64::from(*node), 0, &[]),
-            Event::LinkDown { asker, answerer, .. } => (6, u64::from(*asker), u64::from(*answerer), &[]),
-            Event::LinkTry { asker, answerer } => (7, u64::from(*asker), u64::from(*answerer), &[]),
-            Event::LinkIdle { asker, answerer, .. } => (8, u64::from(*asker), u64::from(*answerer), &[]),
+            Event::LinkDown { line, .. } => (6, u64::from(line.asker), u64::from(line.answerer), &[]),
+            Event::LinkTry { line } => (7, u64::from(line.asker), u64::from(line.answerer), &[]),
+            Event::LinkIdle { line, .. } => (8, u64::from(line.asker), u64::from(line.answerer), &[]),
             Event::Act { session } => (9, *session as u64, 0, &[]),
             Event::Request { node, operation, bytes, .. } => (10, u64::from(*node), *operation, bytes),
             Event::Answer { operation, bytes, .. } => (11, *operation, 0, bytes),
@@ -271,6 +292,8 @@ impl World {
             Event::Undo(_) => (14, 0, 0, &[]),
             Event::Start { node } => (15, u64::from(*node), 0, &[]),
             Event::Phase => (16, 0, 0, &[]),
+            Event::Letter(letter) => (17, u64::from(letter.from), u64::from(letter.to), &letter.bytes),
+            Event::Gossip { node, .. } => (18, u64::from(*node), 0, &[]),
         };
         let mut head = [0_u8; 25];
         head[..8].copy_from_slice(&self.now.to_be_bytes());
@@ -300,6 +323,7 @@ impl World {
     }
 
     fn next_phase(&mut self) {
+        self.check_gossip();
         let after = match self.phase {
             Phase::Load => {
                 let done = self.crowd.begun >= self.options.load.operations && self.crowd.operations.is_empty();
@@ -313,8 +337,13 @@ impl World {
                     SETTLE_NS + budget * MS
                 }
             }
-            Phase::Heal if self.healing_until > self.now && self.difference().is_some() => 100 * MS,
+            Phase::Heal if self.healing_until > self.now && self.is_unsettled() => {
+                self.check_detectors(self.now + CONVERGENCE_NS_MAX - self.healing_until);
+                100 * MS
+            }
             Phase::Heal => {
+                // First: whoever is held unreachable is not compared with, nor given its hints.
+                self.check_detectors(CONVERGENCE_NS_MAX);
                 self.check_convergence();
                 self.phase = Phase::Quiet;
                 self.settled = self.tally;
@@ -322,6 +351,7 @@ impl World {
             }
             Phase::Quiet => {
                 self.check_quiet();
+                self.check_calm_gossip();
                 self.phase = Phase::Dark;
                 if self.options.nemesis.power_loss_at_end {
                     self.lose_all_power();
@@ -342,6 +372,11 @@ impl World {
             Phase::Over => return,
         };
         self.heap.push(self.now + after, Event::Phase);
+    }
+
+    /// Whether owners still differ, or somebody still misjudges a member.
+    fn is_unsettled(&self) -> bool {
+        self.misjudged().is_some() || self.difference().is_some()
     }
 
     /// Checker 7: N distinct owners, and all nodes have one layout.

@@ -91,7 +91,7 @@ impl fmt::Display for Sum {
         writeln!(
             f,
             "{} reads and {} writes answered ({} with a stand-in's copy), {} scans, {} refused, {} timed out; {} \
-             items, at most {} versions in one; {} frames",
+             items, at most {} versions in one; {} frames, {} datagrams of gossip, {} times a member was given up",
             sum.gets,
             sum.puts,
             sum.hinted,
@@ -100,7 +100,9 @@ impl fmt::Display for Sum {
             sum.timeouts,
             sum.items,
             sum.versions_max,
-            sum.frames
+            sum.frames,
+            sum.datagrams,
+            sum.verdicts
         )?;
         for seed in self.failed.iter().take(NAMED_MAX) {
             writeln!(f, "failed: seed {seed}")?;

@@ -97,7 +97,9 @@ impl Membership {
     }
 
     fn hear(&mut self, now: Instant, news: &News) {
-        let (Some(about), Some(accuser)) = (self.table.find(news.node), self.table.find(news.accuser)) else {
+        let about = self.table.find(news.node);
+        let accuser = if news.accuser == news.node { about } else { self.table.find(news.accuser) };
+        let (Some(about), Some(accuser)) = (about, accuser) else {
             self.counters.unknown += 1;
             return;
         };

@@ -205,15 +205,11 @@ impl Membership {
         self.suspicions.remap(to);
         self.retries.remap(to);
         self.rumours.remap(to);
-        let down = self.down.iter().filter_map(|(place, since)| Some((to(*place)?, *since)));
-        let mut down: BTreeMap<_, _> = down.collect();
+        let ids = self.table.roster().ids().iter().enumerate();
+        // Of a new member no link is up yet. Both lists rise, so the map is built at once.
+        let since = |id| before.find(id).map_or(Some(now), |place| self.down.get(&place).copied());
+        self.down = ids.filter_map(|(index, id)| Some((Place::new(index), since(*id)?))).collect();
         self.heard.clear();
-        for (index, id) in self.table.roster().ids().iter().enumerate() {
-            if before.find(*id).is_none() {
-                down.insert(Place::new(index), now);
-            }
-        }
-        self.down = down;
         for (id, edition, standing) in before.iter() {
             if let Some(place) = self.table.find(id) {
                 self.table.set(place, edition, standing);

@@ -106,8 +106,22 @@ impl Place {
 /// What is believed of one member.
 #[derive(Debug, Clone, Copy)]
 struct Belief {
-    edition: Edition,
+    // Not an `Edition`, whose padding would make it 24 bytes: thousands of tables of thousands fill memory.
+    generation: BootGeneration,
+    incarnation: u32,
     standing: Standing,
+}
+
+const _: () = assert!(size_of::<Belief>() == 16);
+
+impl Belief {
+    const fn new(edition: Edition, standing: Standing) -> Self {
+        Self { generation: edition.generation, incarnation: edition.incarnation, standing }
+    }
+
+    const fn edition(self) -> Edition {
+        Edition::new(self.generation, self.incarnation)
+    }
 }
 
 /// What is believed of every member.
@@ -121,7 +135,7 @@ pub(super) struct Table {
 }
 
 /// Of a member that was never heard of. Its own first edition is at least this.
-const UNHEARD: Belief = Belief { edition: Edition::new(BootGeneration::new(0), 0), standing: Standing::Alive };
+const UNHEARD: Belief = Belief::new(Edition::new(BootGeneration::new(0), 0), Standing::Alive);
 
 impl Table {
     /// Everybody alive and unheard.
@@ -153,7 +167,7 @@ impl Table {
     }
 
     pub(super) fn edition(&self, place: Place) -> Edition {
-        self.beliefs[place.as_index()].edition
+        self.beliefs[place.as_index()].edition()
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -172,7 +186,7 @@ impl Table {
     pub(super) fn set(&mut self, place: Place, edition: Edition, standing: Standing) {
         let id = self.id(place);
         let belief = &mut self.beliefs[place.as_index()];
-        let before = std::mem::replace(belief, Belief { edition, standing });
+        let before = std::mem::replace(belief, Belief::new(edition, standing));
         self.digest = self.digest.wrapping_sub(hash(id, before)).wrapping_add(hash(id, *belief));
         self.unreachable += usize::from(standing == Standing::Unreachable);
         self.unreachable -= usize::from(before.standing == Standing::Unreachable);
@@ -183,7 +197,7 @@ impl Table {
     /// Every member, in the order of ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, Edition, Standing)> {
         let pairs = self.roster.ids().iter().zip(&self.beliefs);
-        pairs.map(|(id, belief)| (*id, belief.edition, belief.standing))
+        pairs.map(|(id, belief)| (*id, belief.edition(), belief.standing))
     }
 }
 
@@ -191,8 +205,8 @@ fn hash(id: NodeId, belief: Belief) -> u64 {
     let mut bytes = [0; 29];
     let mut out = &mut bytes[..];
     out.put_u128(id.as_u128());
-    out.put_u64(belief.edition.generation.as_u64());
-    out.put_u32(belief.edition.incarnation);
+    out.put_u64(belief.generation.as_u64());
+    out.put_u32(belief.incarnation);
     out.put_u8(u8::from(belief.standing == Standing::Unreachable));
     xxh3_64(&bytes)
 }

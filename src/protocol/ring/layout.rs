@@ -114,6 +114,19 @@ impl Layout {
         if computed.id == claimed { Ok(computed) } else { Err(LayoutError::Differs { claimed, computed: computed.id }) }
     }
 
+    /// Breaks the plan, so that the simulated world can prove that it would notice.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_two_copies_on_one_node(mut self) -> Self {
+        let replicas = usize::from(self.parameters.replicas);
+        for owners in self.owners.chunks_mut(replicas) {
+            if let [first, .., last] = owners {
+                *last = *first;
+            }
+        }
+        self
+    }
+
     /// Its name.
     #[must_use]
     pub const fn id(&self) -> LayoutId {

@@ -19,7 +19,7 @@ mod figures;
 mod ours;
 mod world;
 
-pub use figures::{Figure, Scenario};
+pub use figures::{Figure, Scenario, death, slander, spread, thousands};
 pub use ours::Ours;
 pub use world::{Settings, Tally, World};
 
@@ -53,7 +53,15 @@ pub enum Word {
 }
 
 /// A failure detector in the world.
-pub trait Detector {
+pub trait Detector: Sized {
+    /// What it is called in tables.
+    const NAME: &'static str;
+    /// What all detectors of one world share: the members, the figures.
+    type Common;
+    /// What detectors in a world of so many members share.
+    fn common(members: u32) -> Self::Common;
+    /// A member that just started, with all of its links down.
+    fn start(common: &Self::Common, me: u32, generation: u64, seed: [u8; 32], now: Instant) -> Self;
     /// A datagram from a member.
     fn handle_datagram(&mut self, now: Instant, from: u32, bytes: &Bytes);
     /// Does what is due.

@@ -11,18 +11,6 @@ use crate::protocol::types::{BootGeneration, Instant, NodeId};
 pub struct Ours(Membership);
 
 impl Ours {
-    /// The roster of so many members, to be shared by all of them.
-    #[must_use]
-    pub fn roster(members: u32) -> Roster {
-        Roster::new((0..members).map(id))
-    }
-
-    /// A member that just started.
-    #[must_use]
-    pub fn new(config: Config, me: u32, generation: u64, roster: Roster, seed: [u8; 32], now: Instant) -> Self {
-        Self(Membership::new(config, id(me), BootGeneration::new(generation), roster, seed, now))
-    }
-
     /// Counts so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -39,6 +27,17 @@ fn number(id: NodeId) -> u32 {
 }
 
 impl Detector for Ours {
+    const NAME: &'static str = "ours";
+    type Common = Roster;
+
+    fn common(members: u32) -> Roster {
+        Roster::new((0..members).map(id))
+    }
+
+    fn start(roster: &Roster, me: u32, generation: u64, seed: [u8; 32], now: Instant) -> Self {
+        Self(Membership::new(Config::default(), id(me), BootGeneration::new(generation), roster.clone(), seed, now))
+    }
+
     fn handle_datagram(&mut self, now: Instant, from: u32, bytes: &Bytes) {
         self.0.handle_datagram(now, id(from), bytes);
     }

@@ -93,17 +93,17 @@ struct Seat<D> {
     generation: u64,
     /// The tick that counts; others are late thoughts.
     armed: u64,
+    /// Whether its links are up. A datagram to or from one without links goes nowhere.
+    linked: bool,
     /// An overloaded node does nothing before.
     free_at: u64,
     inbox: VecDeque<(u32, Bytes)>,
 }
 
-type Make<D> = Box<dyn Fn(u32, u64, [u8; 32], Instant) -> D>;
-
 /// Detectors in virtual time.
-pub struct World<D> {
+pub struct World<D: Detector> {
     settings: Settings,
-    make: Make<D>,
+    common: D::Common,
     heap: Heap<Event>,
     now: u64,
     network: Draw,
@@ -127,21 +127,29 @@ struct Watch {
     times: Vec<u64>,
 }
 
-impl<D> fmt::Debug for World<D> {
+impl<D: Detector> fmt::Debug for World<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World").field("settings", &self.settings).field("tally", &self.tally).finish_non_exhaustive()
     }
 }
 
 impl<D: Detector> World<D> {
-    /// Everybody starts within a second; links are up at once. `make` starts one: its number, boot generation, seed.
-    pub fn new(seed: u64, settings: Settings, make: impl Fn(u32, u64, [u8; 32], Instant) -> D + 'static) -> Self {
+    /// Everybody starts at once, all links up.
+    #[must_use]
+    pub fn new(seed: u64, settings: Settings) -> Self {
         assert!(settings.overloaded < settings.nodes, "somebody has to be well");
-        let seat =
-            |_| Seat { detector: None, life: 0, generation: 0, armed: u64::MAX, free_at: 0, inbox: VecDeque::new() };
+        let seat = |_| Seat {
+            detector: None,
+            life: 0,
+            generation: 0,
+            armed: u64::MAX,
+            linked: false,
+            free_at: 0,
+            inbox: VecDeque::new(),
+        };
         let mut world = Self {
             seats: (0..settings.nodes).map(seat).collect(),
-            make: Box::new(make),
+            common: D::common(settings.nodes),
             heap: Heap::new(),
             now: 0,
             network: Draw::new(seed, "network"),
@@ -152,15 +160,24 @@ impl<D: Detector> World<D> {
             tally: Tally::default(),
             settings,
         };
-        for node in 0..world.settings.nodes {
+        let nodes = world.settings.nodes;
+        for node in 0..nodes {
             world.start(node);
+            let seat = world.seat_mut(node);
+            seat.linked = true;
+            // One detector after the other, each while it is in the processor's cache.
+            if let Some(detector) = &mut seat.detector {
+                for other in (0..nodes).filter(|other| *other != node) {
+                    detector.handle_link(Instant::from_nanos(0), other, true);
+                }
+            }
             if node < world.settings.overloaded {
                 let at = world.between(world.settings.awake);
                 world.heap.push(at, Event::Sleep { node });
             }
         }
-        for node in 0..world.settings.nodes {
-            world.link_to_all(node);
+        for node in 0..nodes {
+            world.settle(node);
         }
         world
     }
@@ -196,6 +213,8 @@ impl<D: Detector> World<D> {
     pub fn restart(&mut self, node: u32) {
         self.kill(node);
         self.start(node);
+        self.seat_mut(node).linked = false;
+        self.settle(node);
         let now = self.instant();
         for other in (0..self.settings.nodes).filter(|other| *other != node) {
             if let Some(detector) = &mut self.seats[other as usize].detector {
@@ -360,7 +379,10 @@ impl<D: Detector> World<D> {
         self.tally.bytes += bytes.len() as u64;
         self.tally.bytes_max = self.tally.bytes_max.max(bytes.len() as u64);
         let lost = self.network.chance(self.settings.loss);
-        if lost || self.cut.contains(&from) != self.cut.contains(&to) || to >= self.settings.nodes {
+        if lost || self.is_cut(from, to) || to >= self.settings.nodes {
+            return;
+        }
+        if !self.seat(from).linked || !self.seat(to).linked {
             return;
         }
         let delay = self.delay();
@@ -374,7 +396,7 @@ impl<D: Detector> World<D> {
     }
 
     fn fetch(&mut self, node: u32, from: u32) {
-        if self.cut.contains(&from) != self.cut.contains(&node) {
+        if self.is_cut(from, node) || !self.seat(from).linked || !self.seat(node).linked {
             return;
         }
         let Some(bytes) = self.seat(from).detector.as_ref().map(Detector::table) else { return };
@@ -389,8 +411,9 @@ impl<D: Detector> World<D> {
 
     fn judge(&mut self, by: u32, of: u32, standing: Standing) {
         let overloaded = self.settings.overloaded;
-        let slander = of >= overloaded && self.seat(of).detector.is_some() && !self.cut.contains(&of);
-        let slander = slander && !self.cut.contains(&by);
+        // A member that just started is unreachable for as long as its links take.
+        let answers = self.seat(of).detector.is_some() && self.seat(of).linked;
+        let slander = of >= overloaded && answers && !self.cut.contains(&of) && !self.cut.contains(&by);
         match standing {
             Standing::Unreachable if slander && by >= overloaded => self.tally.slanders += 1,
             Standing::Unreachable if slander => self.tally.slanders_by_overloaded += 1,
@@ -428,17 +451,17 @@ impl<D: Detector> World<D> {
     fn start(&mut self, node: u32) {
         let seed = self.seeds.seed();
         let generation = self.seat(node).generation + 1;
-        let detector = (self.make)(node, generation, seed, self.instant());
+        let detector = D::start(&self.common, node, generation, seed, self.instant());
         let seat = self.seat_mut(node);
         seat.generation = generation;
         seat.life += 1;
         seat.detector = Some(detector);
-        self.settle(node);
     }
 
     /// All links of a member come up, at both ends.
     fn link_to_all(&mut self, node: u32) {
         let now = self.instant();
+        self.seat_mut(node).linked = true;
         for other in (0..self.settings.nodes).filter(|other| *other != node) {
             for (here, there) in [(node, other), (other, node)] {
                 let both = self.seat(here).detector.is_some() && self.seat(there).detector.is_some();
@@ -446,11 +469,13 @@ impl<D: Detector> World<D> {
                     detector.handle_link(now, there, true);
                 }
             }
-            if self.now > 0 {
-                self.settle(other);
-            }
+            self.settle(other);
         }
         self.settle(node);
+    }
+
+    fn is_cut(&self, one: u32, other: u32) -> bool {
+        !self.cut.is_empty() && self.cut.contains(&one) != self.cut.contains(&other)
     }
 
     fn between(&mut self, range: (Duration, Duration)) -> u64 {

@@ -11,14 +11,14 @@ use crate::protocol::version::Siblings;
 use crate::protocol::wire::{FailureCode, GetRequest, Kind, PutRequest};
 
 /// Five nodes, three copies, and where `k` belongs.
-struct Place {
-    cluster: Cluster,
-    k: Address,
-    owners: Vec<usize>,
-    fallbacks: Vec<usize>,
+pub(super) struct Place {
+    pub(super) cluster: Cluster,
+    pub(super) k: Address,
+    pub(super) owners: Vec<usize>,
+    pub(super) fallbacks: Vec<usize>,
 }
 
-fn five() -> Place {
+pub(super) fn five() -> Place {
     five_with(Durability::Os)
 }
 
@@ -34,7 +34,7 @@ fn five_with(durability: Durability) -> Place {
     Place { cluster, k, owners, fallbacks }
 }
 
-fn sloppy(address: &Address, id: u128, value: &str, token: &Bytes) -> PutRequest {
+pub(super) fn sloppy(address: &Address, id: u128, value: &str, token: &Bytes) -> PutRequest {
     PutRequest { strictness: Strictness::Sloppy, ..put_of(address, id, value, token) }
 }
 
@@ -47,14 +47,14 @@ fn sloppy_get(cluster: &mut Cluster, at: usize, address: &Address) -> Told {
 }
 
 /// Lets deliveries begin and end.
-fn quieten(cluster: &mut Cluster) {
+pub(super) fn quieten(cluster: &mut Cluster) {
     for _ in 0..40 {
         cluster.pass(Duration::from_millis(500));
         cluster.settle();
     }
 }
 
-fn hints(cluster: &Cluster) -> usize {
+pub(super) fn hints(cluster: &Cluster) -> usize {
     cluster.nodes.iter().map(|node| node.disk.hints().len()).sum()
 }
 

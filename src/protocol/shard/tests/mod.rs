@@ -3,5 +3,6 @@
 mod cluster;
 mod exchanges;
 mod failures;
+mod field;
 mod rules;
 mod serving;
