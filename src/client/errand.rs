@@ -78,7 +78,7 @@ pub(super) struct Errand<'a> {
     last: Option<String>,
     /// A node's account that is worth more than "no answer".
     account: Option<ClientError>,
-    /// The account ends the errand once every owner was asked.
+    /// The account is an owner's, and ends the errand once every owner was asked.
     is_final: bool,
 }
 
@@ -198,7 +198,7 @@ impl<'a> Errand<'a> {
 
     fn note_useless(&mut self, candidate: &Candidate, useless: Useless) {
         let node = candidate.node.name.clone();
-        self.is_final = true;
+        self.is_final |= candidate.slot.is_some();
         self.account = Some(match useless {
             Useless::Malformed(source) => ClientError::Malformed { node, source },
             Useless::Corrupt(dot) => ClientError::Corrupt { node, dot },
@@ -216,7 +216,8 @@ impl<'a> Errand<'a> {
             CallError::Refused(failure) => {
                 let code = failure.code;
                 self.account = Some(ClientError::Refused { node: node(), failure });
-                self.is_final |= matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut);
+                let is_account = matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut);
+                self.is_final |= is_account && candidate.slot.is_some();
                 if code == FailureCode::Stale && self.refreshed().await {
                     // Other owners, or the same ones by another name.
                     self.tried = Tried::default();

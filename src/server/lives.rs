@@ -15,9 +15,9 @@
 //! Invariant: a member forgets a life only for one that continues it, or for one whose node has noted what it lacks. So
 //! neither an answer that gets lost nor a sudden end in between makes an old directory pass for a whole one.
 //!
-//! *Caveats.* The count is renewed every few seconds ([`RENEW_EVERY`]): a copy that is younger than that, taken from
-//! the very process that ended, cannot be told. Nor can copies of all nodes that were put back together; nobody
-//! remembers more then, which is right.
+//! *Caveats.* The count is renewed every few seconds (`RENEW_EVERY`): a copy that is younger than that, taken from the
+//! very process that ended, cannot be told. Nor can copies of all nodes that were put back together; nobody remembers
+//! more then, which is right.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
