@@ -87,6 +87,7 @@ fn identity(config: &ServerConfig) -> anyhow::Result<String> {
         certificate: config.tls.certificate.clone(),
         key: config.tls.key.clone(),
         ca: config.tls.ca.clone(),
+        crl: config.tls.crl.clone(),
     };
     let credentials = Credentials::load_at(&files, Moment::now()).context("[tls]")?;
     let role = &credentials.identity().role;

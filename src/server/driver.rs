@@ -252,7 +252,6 @@ impl<'seat> Driver<'seat> {
                 return Ok(());
             }
             self.sequence = self.storage.commit(&batch)?;
-            self.commits += 1;
         }
     }
 

@@ -10,7 +10,8 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use super::control::Order;
-use super::inbox::{Input, ShardReport};
+use super::inbox::Input;
+use super::report::ShardReport;
 use super::state::NodeShared;
 use super::watchdog::Part;
 use crate::protocol::wire::NodeState;

@@ -13,7 +13,7 @@ use super::finding::{Checker, Finding};
 use super::gossip::Gossip;
 use super::mutation::Mutation;
 use super::world::{Phase, World};
-use crate::protocol::replica::{Batch, HintPage, ItemKey, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
+use crate::protocol::replica::{Batch, HintPage, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
 use crate::protocol::shard::{BrokenReaping, Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
 use crate::protocol::types::limits::{BUDGET_MS_MAX, FRAME_BYTES_MAX};
 use crate::protocol::types::{Durability, Instant, WallTime};

@@ -166,7 +166,7 @@ impl Exchange {
             return self.end(Outcome::Failed);
         }
         match self.stage {
-            Stage::Inner if theirs.is_empty() => self.end(Outcome::Completed { moved: 0, unreadable: 0 }),
+            Stage::Inner if theirs.is_empty() => self.end(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 }),
             Stage::Inner if theirs.len() == FANOUT => {
                 let differs = |(at, (ours, theirs)): (u8, (&u64, &u64))| (ours != theirs).then_some(at);
                 self.inner = (0..).zip(ours.inner().iter().zip(theirs)).filter_map(differs).collect();

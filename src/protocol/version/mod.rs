@@ -25,7 +25,7 @@ mod vector;
 
 pub use context::{Context, ContextError, TokenKey, TokenKeys};
 pub use dot::Dot;
-pub use record::{Head, RecordError, Summary, is_reapable};
+pub use record::{Head, RecordError, is_reapable};
 pub use siblings::{ConflictPolicy, Retired, Shown, Siblings, Version, checksum};
 pub use vector::VersionVector;
 
