@@ -19,8 +19,6 @@ pub(crate) enum Signal {
     Interrupt,
     /// End here and now.
     Kill,
-    /// Read the certificates again.
-    Hangup,
     /// Do nothing from now on.
     Stop,
     /// Go on.
@@ -35,7 +33,6 @@ impl Signal {
             Self::Terminate => "TERM",
             Self::Interrupt => "INT",
             Self::Kill => "KILL",
-            Self::Hangup => "HUP",
             Self::Stop => "STOP",
             Self::Continue => "CONT",
             Self::Hangup => "HUP",

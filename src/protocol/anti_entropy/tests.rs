@@ -125,7 +125,7 @@ fn only_the_page_that_differs_is_listed() {
             None => drop(theirs.remove(&wide(70_000))),
         }
         let (outcome, moved, listed) = run(&mut ours, &mut theirs, 1_024);
-        assert_eq!(outcome, Outcome::Completed { moved: 1, unreadable: 0 });
+        assert_eq!(outcome, Outcome::Completed { moved: 1, unreadable: 0, obsolete: 0 });
         assert_eq!(moved, [wide(70_000)]);
         assert!(listed <= 1_024, "{listed} items were listed for one that is {what}");
     }
@@ -142,7 +142,7 @@ fn equal_roots_end_the_exchange_with_one_question() {
     let mut exchange = Exchange::new();
     assert_eq!(exchange.next_step(), Some(Step::Compare(vec![])));
     exchange.handle_sums(&tree(&map), &[]);
-    assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Completed { moved: 0, unreadable: 0 })));
+    assert_eq!(exchange.next_step(), Some(Step::Done(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 })));
 }
 
 #[test]

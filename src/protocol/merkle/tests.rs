@@ -123,7 +123,7 @@ fn tree_that_is_not_ready_is_not_stored() {
     assert_eq!(Tree::new().to_record(stamp), None);
     let mut half = Tree::new();
     half.begin_page([]);
-    half.finish_page(vec![Listed { key: key(1, 1), hash: 5 }], true, BITS);
+    half.finish_page(vec![Listed { key: key(1, 1), hash: 5, reapable: false }], true, BITS);
     assert_eq!(half.to_record(stamp), None);
 }
 

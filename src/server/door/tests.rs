@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::config::ServerConfig;
 use crate::metrics::{ShardNumbers, TurnNumbers};
-use crate::pki::{Authority, Moment, Role};
+use crate::pki::{Authority, Credentials, CurrentCredentials, Moment, Role};
 use crate::protocol::ring::{Layout, Member, Parameters, Roster};
 use crate::protocol::shard::{Counters, Measures};
 use crate::protocol::types::{
@@ -32,9 +32,10 @@ fn door(shards: u16) -> NodeDoor {
     let authority = Authority::generate(CLUSTER, 10 * HOUR, Moment::now()).unwrap();
     let leaf = authority.issue("n1", Role::Node(me), HOUR, Moment::now()).unwrap();
     let credentials = Credentials::from_leaf(&authority, &leaf, Moment::now()).unwrap();
+    let credentials = CurrentCredentials::new(credentials);
     let started = (BootGeneration::new(1), DiskId::new(1));
     let shared = NodeShared::new(config, Durability::Sync, (me, CLUSTER), started);
-    NodeDoor::new(Arc::new(shared), Arc::default(), Arc::new(credentials))
+    NodeDoor::new(Arc::new(shared), Arc::default(), credentials)
 }
 
 fn view() -> View {
