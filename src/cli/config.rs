@@ -24,7 +24,7 @@ enum ConfigWhat {
     Reference,
     /// Check a node's configuration without starting it.
     ///
-    /// The environment counts as it does for the server: QUORATE_SHARDS overrides shards. An error names file, line,
+    /// The environment counts as it does for the server: `QUORATE_SHARDS` overrides `shards`. An error names file, line,
     /// field, limit and the nearest valid name, and the exit code is 1.
     Check {
         /// The configuration, TOML.

@@ -74,7 +74,10 @@ fn reloads(path: PathBuf, config: ServerConfig, log: Log) -> Reloads {
 }
 
 /// Changes the level of the log that [`start_log`] has started.
-pub(super) struct Log(Option<Box<dyn Fn(EnvFilter) -> Result<(), String>>>);
+pub(super) struct Log(Option<SetFilter>);
+
+/// Puts another filter in place of the one that is there.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String>>;
 
 impl Log {
     fn set_level(&self, level: &str) -> Result<(), String> {

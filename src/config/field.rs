@@ -95,7 +95,9 @@ pub(super) fn reference(sections: &[Section]) -> String {
 }
 
 fn comment(text: &mut String, lines: &[&str]) {
-    lines.iter().for_each(|words| line(text, format!("#{words}").trim_end()));
+    for words in lines {
+        line(text, format!("#{words}").trim_end());
+    }
 }
 
 fn line(text: &mut String, words: &str) {

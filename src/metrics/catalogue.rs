@@ -240,9 +240,7 @@ pub const CATALOGUE: &[Metric] = &[
     // What goes by proof.
     total("quorate_reaping_rounds_total", "Rounds of reaping begun here.", |n| n.count(|c| c.reaping_rounds)),
     total("quorate_reaped_total", "Tombstones removed after all owners confirmed them.", |n| n.count(|c| c.reaped)),
-    total("quorate_stripped_total", "Vector entries stripped after all owners confirmed.", |n| {
-        n.count(|c| c.stripped)
-    }),
+    total("quorate_stripped_total", "Vector entries stripped after all owners confirmed.", |n| n.count(|c| c.stripped)),
     family(
         "quorate_reaping_blocked_total",
         Counter,

@@ -16,7 +16,7 @@ use crate::protocol::types::{Histogram, Scale};
 pub struct Samples {
     kind: Kind,
     labels: &'static [&'static str],
-    samples: Vec<Sample>,
+    row: Vec<Sample>,
 }
 
 impl Samples {
@@ -39,7 +39,7 @@ impl Samples {
             }
             Kind::Histogram => unreachable!("a histogram is put as one"),
         }
-        self.samples.push(sample);
+        self.row.push(sample);
     }
 
     /// A distribution, with the values of the row's labels in their order.
@@ -60,7 +60,7 @@ impl Samples {
         distribution.set_sample_sum(histogram.sum());
         let mut sample = self.labelled(labels);
         sample.set_histogram(distribution);
-        self.samples.push(sample);
+        self.row.push(sample);
     }
 
     fn labelled(&self, values: &[&str]) -> Sample {
@@ -90,7 +90,7 @@ pub fn render(numbers: &NodeNumbers) -> String {
 
 /// A row with its samples; none while there is nothing to say: a zero would be a claim.
 fn family(metric: &Metric, numbers: &NodeNumbers) -> Option<MetricFamily> {
-    let mut samples = Samples { kind: metric.kind, labels: metric.labels, samples: Vec::new() };
+    let mut samples = Samples { kind: metric.kind, labels: metric.labels, row: Vec::new() };
     match metric.read {
         Read::Total(read) => samples.put(&[], read(numbers) as f64),
         Read::Value(read) => samples.put(&[], read(numbers)),
@@ -101,7 +101,7 @@ fn family(metric: &Metric, numbers: &NodeNumbers) -> Option<MetricFamily> {
         }
         Read::Family(read) => read(numbers, &mut samples),
     }
-    if samples.samples.is_empty() {
+    if samples.row.is_empty() {
         return None;
     }
     let mut family = MetricFamily::default();
@@ -112,6 +112,6 @@ fn family(metric: &Metric, numbers: &NodeNumbers) -> Option<MetricFamily> {
         Kind::Gauge => MetricType::GAUGE,
         Kind::Histogram => MetricType::HISTOGRAM,
     });
-    family.set_metric(samples.samples);
+    family.set_metric(samples.row);
     Some(family)
 }

@@ -34,14 +34,14 @@ impl Chains {
         let (roots, provider) = (Arc::new(roots), provider());
         let algorithms = provider.signature_verification_algorithms;
         let mut clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider);
-        let revokes = !revoked.is_empty();
-        if revokes {
+        let has_lists = !revoked.is_empty();
+        if has_lists {
             // An authority that has no list has revoked nobody: while one replaces the other only one may have one. A
             // list past its date still says who was revoked, and refusing everybody for it would end the cluster.
             clients = clients.with_crls(revoked).only_check_end_entity_revocation().allow_unknown_revocation_status();
         }
         let clients = clients.build().map_err(|e| Error::General(e.to_string()))?;
-        Ok(Self { roots, algorithms, clients, revokes })
+        Ok(Self { roots, algorithms, clients, revokes: has_lists })
     }
 
     /// Checks the signatures up to a root, the dates and the purpose.

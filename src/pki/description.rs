@@ -81,5 +81,8 @@ pub fn describe_list(list: &CertificateRevocationListDer<'_>) -> Result<Describe
 }
 
 fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        digits.extend([byte >> 4, byte & 15].map(|half| char::from_digit(u32::from(half), 16).unwrap_or('?')));
+        digits
+    })
 }

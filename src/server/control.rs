@@ -217,7 +217,9 @@ impl LinkOwner for ControlLink {
             inbox.push(Input::Ports { peer: self.peer, ports: hello.shard_ports.clone() });
         }
         let link = self.kit.shared.links().get(&self.node).cloned();
-        link.iter().for_each(|link| ask_to_vouch(&self.kit.shared, self.node, link));
+        if let Some(link) = &link {
+            ask_to_vouch(&self.kit.shared, self.node, link);
+        }
     }
 
     fn on_datagram(&self, datagram: Bytes) {

@@ -106,7 +106,9 @@ mod tests {
         let mut watchdog = Watchdog::default();
         for round in 0..3 {
             assert_eq!(watchdog.begin_round(at(round), PARTS), PARTS);
-            PARTS.iter().for_each(|part| watchdog.answered(*part));
+            for part in PARTS {
+                watchdog.answered(part);
+            }
             assert_eq!(watchdog.end_round(at(round)), Verdict::Ping);
         }
     }
@@ -121,12 +123,16 @@ mod tests {
             // The others are asked again and answer, which helps nothing; the stalled one gathers no questions.
             let asked = watchdog.begin_round(at(5), PARTS);
             assert!(asked.len() == 3 && !asked.contains(&stalled), "{asked:?}");
-            asked.into_iter().for_each(|part| watchdog.answered(part));
+            for part in asked {
+                watchdog.answered(part);
+            }
             assert_eq!(watchdog.end_round(at(10)), Verdict::Silent(vec![(stalled, at(10))]));
             assert_eq!(watchdog.open(), [stalled]);
             // It answers late: alive again.
             watchdog.begin_round(at(10), PARTS);
-            PARTS.iter().for_each(|part| watchdog.answered(*part));
+            for part in PARTS {
+                watchdog.answered(part);
+            }
             assert_eq!(watchdog.end_round(at(11)), Verdict::Ping);
         }
     }

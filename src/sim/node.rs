@@ -218,8 +218,7 @@ impl World {
         }
         self.log(|| format!("n{} leaves its hash trees", number + 1));
         for seat in 0..self.nodes[usize::from(number)].seats.len() {
-            loop {
-                let Some(shard) = &mut self.nodes[usize::from(number)].seats[seat].shard else { break };
+            while let Some(shard) = &mut self.nodes[usize::from(number)].seats[seat].shard {
                 let batch = shard.store_trees();
                 // A full disk takes none, and the next process builds them.
                 if batch.mutations.is_empty() || self.commit(number, batch).is_none() {

@@ -309,7 +309,7 @@ impl<O: LinkOwner> Keeper<O> {
         loop {
             tokio::select! {
                 biased;
-                interruption = self.link.given_up(address) => return self.interrupted(&peer, interruption),
+                interruption = self.link.given_up(address) => return Self::interrupted(&peer, interruption),
                 error = &mut current => return (error.to_string(), None),
                 () = see_out(&mut leaving) => leaving = None,
                 opened = settled(&mut successor) => match opened {
@@ -333,7 +333,7 @@ impl<O: LinkOwner> Keeper<O> {
                         tracing::warn!(node = %self.terms.node, %address, %error, "no successor for a session");
                         renew_at = Instant::now() + RENEW_AGAIN;
                     }
-                    Err(Ended::Interrupted(interruption)) => return self.interrupted(&peer, interruption),
+                    Err(Ended::Interrupted(interruption)) => return Self::interrupted(&peer, interruption),
                 },
                 () = tokio::time::sleep_until(renew_at), if successor.is_none() && leaving.is_none() => {
                     successor = Some(Box::pin(self.attempt(address)));
@@ -346,7 +346,7 @@ impl<O: LinkOwner> Keeper<O> {
         }
     }
 
-    fn interrupted(&self, peer: &Peer, interruption: Interruption) -> (String, Option<Interruption>) {
+    fn interrupted(peer: &Peer, interruption: Interruption) -> (String, Option<Interruption>) {
         let reason = match interruption {
             Interruption::Stopped => "the link was stopped",
             Interruption::Moved => "the node's address has changed",
@@ -410,7 +410,7 @@ async fn renewed(renewals: &mut Option<Renewals>) {
             Err(_) => *renewals = None,
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn same_process(one: &Peer, other: &Peer) -> bool {

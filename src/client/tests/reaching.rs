@@ -86,7 +86,9 @@ async fn next_node_is_asked_after_one_that_could_not_pass_the_request_on() {
     let item = address("item");
     fake.owners(&item).iter().for_each(|owner| owner.stop());
     let others = fake.others(&item);
-    others.iter().for_each(|other| other.feel(Mood::RefusesOne(FailureCode::QuorumNotMet)));
+    for other in &others {
+        other.feel(Mood::RefusesOne(FailureCode::QuorumNotMet));
+    }
     client.put(item.clone(), "x").send().await.unwrap();
     let took: std::collections::BTreeSet<NodeId> = asked(&fake, Kind::Put).into_iter().collect();
     assert!(others.iter().all(|other| took.contains(&other.id)), "{took:?}");
@@ -97,7 +99,9 @@ async fn owner_that_comes_back_is_asked_first_again() {
     let (fake, client) = five().await;
     let item = address("item");
     let owners = fake.owners(&item);
-    owners.iter().for_each(|owner| owner.stop());
+    for owner in &owners {
+        owner.stop();
+    }
     client.put(item.clone(), "x").send().await.unwrap();
     fake.run(&owners[1], 2).await;
     within("the owner", async {

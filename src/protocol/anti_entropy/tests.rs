@@ -65,12 +65,11 @@ fn run(ours: &mut Map, theirs: &mut Map, limit: usize) -> (Outcome, Vec<Bytes>, 
             }
             Step::Match(Stretch { leaf, after, until, hash }) => {
                 let (items, more) = page(theirs, leaf, &after, &until, limit);
-                match !more && running_hash(items.iter().map(|(key, hash)| (key, *hash))) == hash {
-                    true => exchange.handle_match(),
-                    false => {
-                        listed += items.len();
-                        exchange.handle_items(Side::Theirs, items, more);
-                    }
+                if !more && running_hash(items.iter().map(|(key, hash)| (key, *hash))) == hash {
+                    exchange.handle_match();
+                } else {
+                    listed += items.len();
+                    exchange.handle_items(Side::Theirs, items, more);
                 }
             }
             Step::Move(difference) => {

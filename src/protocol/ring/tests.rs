@@ -29,14 +29,14 @@ fn roster_digest_differs_with_every_field_of_a_member() {
         Roster::new(members).unwrap().digest()
     };
     assert_eq!(changed(|_| ()), whole.digest());
-    let changes: [fn(&mut Member); 5] = [
+    let fields: [fn(&mut Member); 5] = [
         |member| member.id = NodeId::new(77),
         |member| member.name = "other".to_owned(),
         |member| member.zone = "other".to_owned(),
         |member| member.weight = 9,
         |member| member.address.set_port(9_999),
     ];
-    let digests: BTreeSet<u64> = changes.into_iter().map(changed).chain([whole.digest()]).collect();
+    let digests: BTreeSet<u64> = fields.into_iter().map(changed).chain([whole.digest()]).collect();
     assert_eq!(digests.len(), 6);
 }
 

@@ -51,9 +51,9 @@ impl Shard {
         };
         match extent {
             Extent::HeadIfLarge if held.item.value_bytes() > HEAD_ABOVE_BYTES => match Head::of(&held.record) {
-                Ok(head) => {
+                Ok(causal) => {
                     self.counters.heads_sent += 1;
-                    ReadResult::Head(head)
+                    ReadResult::Head(causal)
                 }
                 Err(_) => ReadResult::Unreadable,
             },

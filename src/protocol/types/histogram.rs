@@ -207,7 +207,9 @@ mod tests {
             let at = at.min(values.len());
             let (mut whole, mut first, mut second) =
                 (Histogram::<Things>::default(), Histogram::default(), Histogram::default());
-            values.iter().for_each(|value| whole.record(*value));
+            for value in &values {
+                whole.record(*value);
+            }
             values[..at].iter().for_each(|value| first.record(*value));
             values[at..].iter().for_each(|value| second.record(*value));
             first.absorb(&second);

@@ -210,7 +210,9 @@ fn rule_8_a_write_between_confirmation_and_reaping_stays() {
         no_merge_to(&mut cluster, first);
         cluster.put(last, &put_of(&k, 3, "new", &token)).put();
         lose_nothing(&mut cluster);
-        held.into_iter().for_each(|flight| cluster.deliver(flight));
+        for flight in held {
+            cluster.deliver(flight);
+        }
         cluster.settle();
         assert_eq!(values(&cluster.get(ranks[1], &k, 3).got()), ["new"], "with context: {with_context}");
         exchange(&mut cluster);

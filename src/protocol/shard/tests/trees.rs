@@ -108,7 +108,8 @@ fn tree_that_is_damaged_or_of_another_state_is_built_again() {
             tree.to_record(change(stamp)).unwrap()
         }
     };
-    let damages: [(&str, Box<dyn Fn(&Bytes) -> Bytes>); 5] = [
+    type Damage = Box<dyn Fn(&Bytes) -> Bytes>;
+    let damages: [(&str, Damage); 5] = [
         ("cut short", Box::new(|record| record.slice(..record.len() / 2))),
         (
             "one bit",
