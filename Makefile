@@ -35,7 +35,7 @@ NEXTEST_PROFILE := ci
 endif
 NEXTEST_PROFILE ?= default
 
-.PHONY: help run test soak checks deps deps-build build fmt clippy doc unit nextest doctest deny bench clean trim-cache
+.PHONY: help run test soak checks deps deps-build deps-package build package fmt clippy doc unit nextest doctest deny bench clean trim-cache
 
 help: ## this list
 	@echo 'make TARGET; the first two are all that one needs:'
@@ -63,8 +63,15 @@ deps: ## install what is missing to build and to test, saying what and why
 deps-build:
 	@.ci/deps build
 
+deps-package:
+	@.ci/deps package
+
 build: deps-build ## compile the program
 	cargo build --release $(LOCKED)
+
+package: build deps-package ## a Debian package of it, in target/debian
+	@mkdir -p target/debian
+	deploy/package "$(or $(CARGO_TARGET_DIR),target)/release/quorate" target/debian
 
 fmt: ## is the code formatted? (`cargo fmt` mends it)
 	cargo fmt --check

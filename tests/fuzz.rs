@@ -13,18 +13,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use quorate::protocol::merkle::{Listed, Tree, TreeStamp};
 use quorate::protocol::replica::{ItemKey, PartitionClock};
 use quorate::protocol::ring::{KeyHash, Layout, LayoutId, Member, Parameters, Roster};
 use quorate::protocol::types::{
     ActorId, Address, BootGeneration, ClusterId, DiskId, Hlc, NodeId, PartitionId, Strictness, WriteId,
 };
 use quorate::protocol::version::{
-    ConflictPolicy, Context, Dot, Siblings, Summary, TokenKey, TokenKeys, Version, checksum,
+    ConflictPolicy, Context, Dot, Head, Siblings, TokenKey, TokenKeys, Version, checksum,
 };
 use quorate::protocol::wire::{
-    Creation, Failure, FailureCode, Frame, FrameDecoder, GetReply, GetRequest, Header, Hello, Kind, MergeReply,
-    MergeRequest, NodeState, NodeStatus, PutReply, PutRequest, ReadReply, ReadRequest, ReadResult, ScanReply,
-    ScanRequest, Stored, StoredCopy, TableRecord, ViewReply, Vouch, Vouched, Want, decode_control, encode_control,
+    CompareReply, CompareRequest, Creation, Failure, FailureCode, Frame, FrameDecoder, GetReply, GetRequest, Header,
+    Hello, KeysReply, KeysRequest, Kind, MergeReply, MergeRequest, NodeState, NodeStatus, PutReply, PutRequest, Reach,
+    ReadReply, ReadRequest, ReadResult, ScanReply, ScanRequest, Stored, StoredCopy, TableRecord, ViewReply, Vouch,
+    Vouched, Want, decode_control, encode_control,
 };
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -208,15 +210,49 @@ fn client_replies() {
 #[test]
 fn replication() {
     let merge = MergeRequest { address: address(), record: item().to_record() };
-    let read = ReadRequest { address: address() };
+    let read = ReadRequest { address: address(), wanted: Vec::new() };
+    let some = ReadRequest { address: address(), wanted: vec![dot(1, 4), dot(3, 9)] };
     let found = ReadReply { result: ReadResult::Found(item().to_record()), unverified: true };
-    fuzz(&[body!(merge), body!(read), body!(found), vec![1]], |bytes| {
+    let head = ReadReply { result: ReadResult::Head(Head::of(&item().to_record()).unwrap()), unverified: false };
+    let part = ReadReply { result: ReadResult::Part(item().to_record()), unverified: false };
+    fuzz(&[body!(merge), body!(read), body!(some), body!(found), body!(head), body!(part), vec![1]], |bytes| {
         if let Ok(merge) = MergeRequest::decode(bytes.clone()) {
             drop(quorate::protocol::replica::open_copy(&merge.address, &merge.record));
         }
         drop(ReadRequest::decode(bytes.clone()));
-        drop(ReadReply::decode(bytes.clone()));
+        if let Ok(ReadReply { result: ReadResult::Head(head), .. }) = ReadReply::decode(bytes.clone()) {
+            drop(Head::decode(&head));
+        }
         drop(MergeReply::decode(bytes.clone()));
+    });
+}
+
+#[test]
+fn exchanges() {
+    let partition = PartitionId::new(3);
+    let compare = CompareRequest { partition, clock: 7, root: 9, inner: vec![1, 63] };
+    let compared = CompareReply { ready: true, life: 4, clock: Bytes::from_static(b"clock"), sums: vec![5; 64] };
+    let key = ItemKey::new(&address(), KeyHash::from_bits(5)).as_bytes().clone();
+    let keys = KeysRequest { partition, leaf: 4_095, after: key.clone(), until: key.clone(), hash: 8 };
+    let listed = KeysReply { reach: Reach::More, items: vec![(key.clone(), 3), (key, 4)] };
+    let stamp = TreeStamp { partition: 3, partition_bits: 6, sequence: 5, verified_ms: 9 };
+    let mut tree = Tree::new();
+    tree.begin_page([]);
+    let items = (1..9).map(|at: u8| Listed {
+        key: Bytes::from(vec![1, at, at, 3, 4, 5, 6, 7, 8]),
+        hash: u64::from(at),
+        reapable: false,
+    });
+    tree.finish_page(items.collect(), false, 6);
+    let stored = tree.to_record(stamp).unwrap().to_vec();
+    fuzz(&[body!(compare), body!(compared), body!(keys), body!(listed), stored], |bytes| {
+        drop(CompareRequest::decode(bytes.clone()));
+        drop(CompareReply::decode(bytes.clone()));
+        drop(KeysRequest::decode(bytes.clone()));
+        drop(KeysReply::decode(bytes.clone()));
+        if let Some((tree, stamp)) = Tree::from_record(bytes) {
+            assert_eq!(tree.to_record(stamp).as_ref(), Some(bytes), "an accepted record is canonical");
+        }
     });
 }
 
@@ -231,7 +267,10 @@ fn records_tokens_and_keys() {
         if let Ok(item) = Siblings::decode(bytes) {
             assert_eq!(item.to_record(), bytes, "an accepted record is canonical");
         }
-        drop(Summary::decode(bytes));
+        drop(Head::decode(bytes));
+        if let Ok(head) = Head::of(bytes) {
+            drop(Head::decode(&head));
+        }
         drop(Context::from_token(bytes, &address(), &keys()));
         drop(PartitionClock::from_record(bytes));
         if let Some(key) = ItemKey::from_bytes(bytes.clone()) {

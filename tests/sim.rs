@@ -114,6 +114,8 @@ fn swarm_reaches_what_it_is_for() {
     reached("siblings", count(&|report| report.tally.versions_max > 3));
     reached("large clusters", count(&|report| report.options.nodes > 10));
     reached("several shards", count(&|report| report.options.shards.iter().any(|shards| *shards > 1)));
+    reached("reaped items", count(&|report| report.tally.reaped > 0));
+    reached("stripped vectors", count(&|report| report.tally.stripped > 0));
     reached("members given up as unreachable", count(&|report| report.tally.verdicts > 0));
     reached("data that may be lost", count(&|report| report.options.damaged_owners_max() > 0));
 }
@@ -143,6 +145,12 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::CountHintsAsOwners, &[Checker::Durability], 60),
     (Mutation::KeepStandInActor, &[Checker::Siblings, Checker::AckedWrites, Checker::Bounds], 3_000),
     (Mutation::SkipTreeLeaf, &[Checker::Convergence], 200),
+    (Mutation::ReapTooEarly, &[Checker::Deletes], 400),
+    (Mutation::ReapDespiteHints, &[Checker::Deletes], 1_000),
+    (Mutation::TakeObsoleteBack, &[Checker::Deletes], 1_000),
+    (Mutation::StripUnproven, &[Checker::Deletes], 400),
+    (Mutation::BelieveStaleTree, &[Checker::Convergence], 400),
+    (Mutation::TrustHead, &[Checker::Siblings], 400),
     (Mutation::ForgetArrival, &[Checker::Termination], 60),
     (Mutation::ForgetUnreachable, &[Checker::Detector], 200),
     (Mutation::RepeatGossip, &[Checker::Detector], 60),

@@ -67,7 +67,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     ("sim", &["protocol"]),
     ("metrics", &["protocol"]),
-    ("storage", &["protocol"]),
+    ("storage", &["protocol", "metrics"]),
     ("pki", &["protocol"]),
     ("config", &["protocol", "pki"]),
     ("transport", &["protocol", "metrics", "pki"]),

@@ -1,4 +1,7 @@
-//! `quorate cert`: makes the authority and the certificates of nodes, clients and administrators.
+//! `quorate cert`: makes, renews, shows and revokes the certificates of a cluster.
+
+mod renew;
+mod show;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,18 +35,20 @@ pub struct CertArgs {
 #[derive(Debug, Subcommand)]
 enum CertWhat {
     /// Make an authority: ca.crt for everyone, ca.key for nobody but you.
+    #[command(after_help = "Example:\n  quorate cert ca --dir /root/quorate-ca")]
     Ca {
         /// Id of the cluster, 32 hexadecimal digits; random when not given. Give it when replacing an authority.
         #[arg(long, value_name = "ID")]
         cluster: Option<ClusterId>,
         #[command(flatten)]
-        lifetime: Lifetime,
+        making: Making,
     },
     /// Issue a certificate for a node.
+    #[command(after_help = "Example:\n  quorate cert node n1 --host kv1.example.org --host 10.0.0.1")]
     Node {
         /// Label of the files, such as n1.
         name: String,
-        /// Id of the node, 32 hexadecimal digits; random when not given. Give it when renewing.
+        /// Id of the node, 32 hexadecimal digits; random when not given, with --force that of the certificate there.
         #[arg(long, value_name = "HEX")]
         id: Option<NodeId>,
         /// A DNS name or IP address under which programs reach the node's HTTP door over TLS; may be repeated. The
@@ -51,22 +56,60 @@ enum CertWhat {
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
         #[command(flatten)]
-        lifetime: Lifetime,
+        making: Making,
     },
     /// Issue a certificate for a program that reads and writes items.
+    #[command(after_help = "Example:\n  quorate cert client shop --days 90")]
     Client {
         /// Name of the client, and of the files.
         name: String,
         #[command(flatten)]
-        lifetime: Lifetime,
+        making: Making,
     },
     /// Issue a certificate for a person who changes the cluster.
+    #[command(after_help = "Example:\n  quorate cert admin alice")]
     Admin {
         /// Name of the administrator, and of the files.
         name: String,
         #[command(flatten)]
+        making: Making,
+    },
+    /// Issue a certificate of the same identity again, with a new key, in place of the one that is there.
+    #[command(after_help = "Examples:\n  quorate cert renew n1\n  \
+        quorate cert renew n1 --dir certs-new --from certs/n1.crt      # under another authority of the cluster")]
+    Renew {
+        /// Name of the files.
+        name: String,
+        /// The certificate to take identity and hosts from; NAME.crt in the directory when not given.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        #[command(flatten)]
         lifetime: Lifetime,
     },
+    /// Show who certificates are of, who issued them and how long they last.
+    #[command(after_help = "Examples:\n  quorate cert show\n  quorate cert show /etc/quorate/n1.crt --within 30d")]
+    Show {
+        /// Certificates or revocation lists; all in the directory when not given.
+        files: Vec<PathBuf>,
+        /// Fail when one of them ends within this time, as in 30d.
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        within: Option<Duration>,
+    },
+    /// Take a certificate back: put it on the authority's list, ca.crl.
+    #[command(after_help = "Example:\n  quorate cert revoke certs/app.crt")]
+    Revoke {
+        /// The certificate.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Making {
+    #[command(flatten)]
+    lifetime: Lifetime,
+    /// Replace files that are there.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -74,14 +117,27 @@ struct Lifetime {
     /// Days of validity; 3650 for an authority and 365 for a certificate when not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=DAYS_MAX))]
     days: Option<u64>,
+    /// Validity in other units, as in 12h.
+    #[arg(long, value_name = "DURATION", conflicts_with = "days", value_parser = lifetime)]
+    lifetime: Option<Duration>,
 }
 
 impl Lifetime {
     fn or(&self, default: Duration) -> Duration {
         match self.days.and_then(|days| u32::try_from(days).ok()) {
             Some(days) => DAY.saturating_mul(days),
-            None => default,
+            None => self.lifetime.unwrap_or(default),
         }
+    }
+}
+
+/// A lifetime from a second to [`DAYS_MAX`].
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as in 12h or 90d"))?;
+    let days_max = u32::try_from(DAYS_MAX).map_or(Duration::MAX, |days| DAY.saturating_mul(days));
+    match duration >= Duration::from_secs(1) && duration <= days_max {
+        true => Ok(duration),
+        false => Err(format!("use 1s to {DAYS_MAX}d")),
     }
 }
 
@@ -102,33 +158,44 @@ pub fn run(args: CertArgs) -> anyhow::Result<()> {
 fn make(args: CertArgs, now: Moment) -> anyhow::Result<String> {
     let dir = args.dir;
     match args.what {
-        CertWhat::Ca { cluster, lifetime } => make_authority(&dir, cluster, lifetime.or(AUTHORITY_LIFETIME), now),
-        CertWhat::Node { name, id, hosts, lifetime } => {
-            let id = id.map_or_else(random_node, Ok)?;
+        CertWhat::Ca { cluster, making } => make_authority(&dir, cluster, &making, now),
+        CertWhat::Node { name, id, hosts, making } => {
+            let there = if making.force { renew::node_there(&dir, &name)? } else { None };
+            let id = id.or(there).map_or_else(random_node, Ok)?;
             let files = format!("{name}.crt, {name}.key and {CERTIFICATE_FILE}");
             let next = format!(
-                "bring {files} to the node and name them under [tls] in its server.toml\n      \
-                 to renew later: move both files away, then quorate cert node {name} --id {id}{}",
+                "bring {files} to the node and name them under [tls] in its quorate.toml\n      \
+                 to renew later: quorate cert renew {name}{}",
                 dir_option(&dir),
             );
             let authority = authority(&dir)?;
-            let leaf = authority.issue_for_hosts(&name, Role::Node(id), &hosts, lifetime.or(LEAF_LIFETIME), now)?;
-            write(&leaf, &dir, &name, &next)
+            let lifetime = making.lifetime.or(LEAF_LIFETIME);
+            let leaf = authority.issue_for_hosts(&name, Role::Node(id), &hosts, lifetime, now)?;
+            write(&leaf, &dir, &name, making.force, &next)
         }
-        CertWhat::Client { name, lifetime } => {
-            let leaf = authority(&dir)?.issue(&name, Role::client(&name)?, lifetime.or(LEAF_LIFETIME), now)?;
-            write(&leaf, &dir, &name, &profile_step(&name))
+        CertWhat::Client { name, making } => {
+            let lifetime = making.lifetime.or(LEAF_LIFETIME);
+            let leaf = authority(&dir)?.issue(&name, Role::client(&name)?, lifetime, now)?;
+            write(&leaf, &dir, &name, making.force, &profile_step(&name))
         }
-        CertWhat::Admin { name, lifetime } => {
-            let leaf = authority(&dir)?.issue(&name, Role::admin(&name)?, lifetime.or(LEAF_LIFETIME), now)?;
-            write(&leaf, &dir, &name, &profile_step(&name))
+        CertWhat::Admin { name, making } => {
+            let lifetime = making.lifetime.or(LEAF_LIFETIME);
+            let leaf = authority(&dir)?.issue(&name, Role::admin(&name)?, lifetime, now)?;
+            write(&leaf, &dir, &name, making.force, &profile_step(&name))
         }
+        CertWhat::Renew { name, from, lifetime } => renew::renew(&dir, &name, from, &lifetime, now),
+        CertWhat::Show { files, within } => show::show(&dir, files, within, now),
+        CertWhat::Revoke { file } => renew::revoke(&dir, &file, now),
     }
 }
 
-fn make_authority(dir: &Path, cluster: Option<ClusterId>, lifetime: Duration, now: Moment) -> anyhow::Result<String> {
+fn make_authority(dir: &Path, cluster: Option<ClusterId>, making: &Making, now: Moment) -> anyhow::Result<String> {
     let cluster = cluster.map_or_else(random_cluster, Ok)?;
-    let authority = Authority::create(dir, cluster, lifetime, now)?;
+    let authority = Authority::generate(cluster, making.lifetime.or(AUTHORITY_LIFETIME), now)?;
+    match making.force {
+        true => authority.replace(dir)?,
+        false => authority.write(dir)?,
+    }
     Ok(format!(
         "made the authority of cluster {cluster}\n\
          \x20 certificate  {}  (for every node and client)\n\
@@ -147,8 +214,11 @@ fn authority(dir: &Path) -> anyhow::Result<Authority> {
         .with_context(|| format!("there is no usable authority in {}; `quorate cert ca` makes one", dir.display()))
 }
 
-fn write(leaf: &Leaf, dir: &Path, name: &str, next: &str) -> anyhow::Result<String> {
-    let files = leaf.write(dir, name)?;
+fn write(leaf: &Leaf, dir: &Path, name: &str, force: bool, next: &str) -> anyhow::Result<String> {
+    let files = match force {
+        true => leaf.replace(dir, name)?,
+        false => leaf.write(dir, name)?,
+    };
     Ok(format!(
         "made the certificate of {}\n\
          \x20 identity     {}\n\

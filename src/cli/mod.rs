@@ -20,15 +20,17 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod cert;
 pub mod cluster;
+pub mod config;
 pub mod delete;
 pub mod dev;
 pub mod export;
 pub mod get;
 pub mod import;
+pub mod pages;
 pub mod put;
 pub mod server;
 pub mod sim;
@@ -36,6 +38,7 @@ pub mod status;
 
 mod address;
 mod connection;
+mod examples;
 mod line;
 mod meter;
 mod outcome;
@@ -73,12 +76,16 @@ enum Command {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Cert(cert::CertArgs),
+    Config(config::ConfigArgs),
+    Man(pages::ManArgs),
+    Completions(pages::CompletionsArgs),
 }
 
 /// Runs the program's command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output and is success; a closed pipe is nobody's fault.
@@ -96,6 +103,11 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The definitions of all arguments, with examples.
+fn command() -> clap::Command {
+    examples::attach(Arguments::command())
+}
+
 fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
     let contact = Contact::new(arguments.profile);
     match arguments.command {
@@ -110,6 +122,9 @@ fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Server(args) => server::run(&args).map(|()| Outcome::Done),
         Command::Sim(args) => sim::run(args).map(|()| Outcome::Done),
         Command::Cert(args) => cert::run(args).map(|()| Outcome::Done),
+        Command::Config(args) => config::run(args).map(|()| Outcome::Done),
+        Command::Man(args) => pages::write_man(&args, command()).map(|()| Outcome::Done),
+        Command::Completions(args) => pages::print_completions(&args, command()).map(|()| Outcome::Done),
     }
 }
 

@@ -33,7 +33,10 @@ pub struct SimArgs {
     soak: bool,
     /// Measure the failure detector instead: false accusations, how fast deaths and updates spread, traffic, and 5,000
     /// nodes on one core. Takes minutes; --seed is 1 unless given. Exit code 1 when a figure is missed.
-    #[arg(long, conflicts_with_all = ["seeds", "soak", "nodes", "operations", "minutes", "threads", "calm", "mutation"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["seeds", "soak", "nodes", "operations", "minutes", "threads", "calm", "mutation"]
+    )]
     detector: bool,
     /// Nodes of every cluster, instead of what each seed draws.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]

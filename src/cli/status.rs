@@ -181,6 +181,11 @@ fn troubles(rows: &[Row], out: &mut String) {
             );
             writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
         }
+        for peer in status.peers.iter().filter(|peer| peer.connected) {
+            let Some(difference) = &peer.error else { continue };
+            let line = format!("{} disagrees with {} ({}): {difference}", status.name, peer.name, peer.address);
+            writeln!(out, "{}", paint(Paint::Bad, &line)).unwrap_or_default();
+        }
         if status.cluster.is_none() {
             let name = &status.name;
             let hint = format!("{name} waits for a cluster: quorate cluster create {name}={} ..", row.address);

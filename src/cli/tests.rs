@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use tokio::runtime::Runtime;
 
 use super::*;
@@ -14,7 +14,44 @@ use crate::protocol::wire::FailureCode;
 
 #[test]
 fn definitions_of_arguments_contradict_nothing() {
-    Arguments::command().debug_assert();
+    command().debug_assert();
+}
+
+/// The subcommands that do something, as they are typed, each with its definition.
+fn leaves(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+    let inner = |sub: &clap::Command| leaves(sub, &format!("{path} {}", sub.get_name()));
+    match command.has_subcommands() {
+        true => command.get_subcommands().filter(|sub| sub.get_name() != "help").flat_map(inner).collect(),
+        false => vec![(path.trim().to_owned(), command.clone())],
+    }
+}
+
+/// The words of a line, as a shell splits it, up to a pipe or a redirection.
+fn words(line: &str) -> Vec<String> {
+    let quoted = line.split('\'').enumerate();
+    let pieces = quoted.flat_map(|(at, piece)| match at % 2 {
+        0 => piece.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+        _ => vec![piece.to_owned()],
+    });
+    pieces.take_while(|word| !matches!(word.as_str(), "|" | ">")).collect()
+}
+
+#[test]
+fn every_subcommand_has_examples_in_its_help_and_every_example_parses() {
+    let leaves = leaves(&command(), "");
+    assert!(leaves.len() > 15, "{leaves:?}");
+    for (path, definition) in &leaves {
+        let help = definition.clone().render_long_help().to_string();
+        let example = format!("Examples:\n  quorate {path}");
+        assert!(help.contains(&example), "`quorate {path} --help` has no example; add one to cli/examples.rs:\n{help}");
+    }
+    for (path, examples) in examples::EXAMPLES {
+        assert!(leaves.iter().any(|(leaf, _)| leaf == path), "examples.rs has `{path}`, which is no subcommand");
+        for (line, what) in *examples {
+            assert!(line.starts_with(&format!("quorate {path}")) && !what.is_empty(), "{line}");
+            command().try_get_matches_from(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
 }
 
 /// Parses a line; an error as its text.

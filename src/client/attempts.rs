@@ -61,19 +61,15 @@ impl Attempts {
     pub(super) async fn next(&mut self) -> Option<Over> {
         loop {
             let Some(wake) = self.0.iter().map(Attempt::wake_at).min() else { return std::future::pending().await };
-            match timeout_at(wake, self.answer()).await {
-                Ok((place, answer)) => {
-                    let Attempt { candidate, .. } = self.0.swap_remove(place);
-                    return Some(Over { candidate, result: answer_of(answer) });
-                }
-                Err(_) => {
-                    if let Some(over) = self.expire() {
-                        return Some(over);
-                    }
-                    if self.listen() {
-                        return None;
-                    }
-                }
+            if let Ok((place, answer)) = timeout_at(wake, self.answer()).await {
+                let Attempt { candidate, .. } = self.0.swap_remove(place);
+                return Some(Over { candidate, result: answer_of(answer) });
+            }
+            if let Some(over) = self.expire() {
+                return Some(over);
+            }
+            if self.listen() {
+                return None;
             }
         }
     }

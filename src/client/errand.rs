@@ -80,7 +80,7 @@ pub(super) struct Errand<'a> {
     last: Option<String>,
     /// A node's account that is worth more than "no answer".
     account: Option<ClientError>,
-    /// The account ends the errand once every owner was asked.
+    /// The account is an owner's, and ends the errand once every owner was asked.
     is_final: bool,
     /// The shortest time after which an owner that was overloaded wants to be asked again, in this round.
     retry_after: Option<Duration>,
@@ -203,7 +203,7 @@ impl<'a> Errand<'a> {
 
     fn note_useless(&mut self, candidate: &Candidate, useless: Useless) {
         let node = candidate.node.name.clone();
-        self.is_final = true;
+        self.is_final |= candidate.slot.is_some();
         self.account = Some(match useless {
             Useless::Malformed(source) => ClientError::Malformed { node, source },
             Useless::Corrupt(dot) => ClientError::Corrupt { node, dot },
@@ -225,8 +225,9 @@ impl<'a> Errand<'a> {
                     self.retry_after = Some(self.retry_after.map_or(after, |other| other.min(after)));
                 }
                 self.account = Some(ClientError::Refused { node: node(), failure });
-                self.is_final |=
+                let is_account =
                     matches!(code, FailureCode::QuorumNotMet | FailureCode::TimedOut | FailureCode::DiskFull);
+                self.is_final |= is_account && candidate.slot.is_some();
                 if code == FailureCode::Stale && self.refreshed().await {
                     // Other owners, or the same ones by another name.
                     self.tried = Tried::default();

@@ -1,8 +1,8 @@
 //! Whether a node is there, told by packets rather than by answers.
 //!
-//! A coordinator may take long because others are slow; a node that is stopped or cut off sends nothing at all, not even
-//! an acknowledgement. QUIC finds that out after its idle timeout of 12 s, requests must not wait for it: a line on which
-//! no packet came since a request left is *deaf* until one comes.
+//! A coordinator may take long because others are slow; a node that is stopped or cut off sends nothing at all, not
+//! even an acknowledgement. QUIC finds that out after its idle timeout of 12 s, and requests must not wait for it: a
+//! line on which no packet came since a request left is *deaf* until one comes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -205,13 +205,11 @@ impl Line {
         until: Instant,
     ) -> Result<Frame, CallError> {
         let Sent { call, budget, .. } = self.ask(kind, layout, body_bytes, lay, until)?;
-        match tokio::time::timeout_at(until, call).await {
-            Ok(answer) => answer_of(answer),
-            Err(_) => {
-                self.note_unanswered();
-                Err(CallError::Silent(budget))
-            }
+        if let Ok(answer) = tokio::time::timeout_at(until, call).await {
+            return answer_of(answer);
         }
+        self.note_unanswered();
+        Err(CallError::Silent(budget))
     }
 
     fn send(&self, class: Class, frame: Bytes) -> Result<(), CallError> {

@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::choice::nearest;
+use super::environment::Environment;
 
 /// 1 MiB: a configuration is a page; a wrong path may be a disk image.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -91,13 +92,36 @@ pub enum ConfigError {
         /// The limit and the way out.
         reason: String,
     },
+    /// The same of a value that an environment variable gave.
+    #[error("environment: {variable} = {found}: {reason}")]
+    Variable {
+        /// Which.
+        variable: String,
+        /// Its value.
+        found: String,
+        /// The limit and the way out.
+        reason: String,
+    },
+    /// An environment variable that is named nearly like one of ours.
+    #[error("environment: unknown variable {variable}; did you mean {near}?")]
+    UnknownVariable {
+        /// Which.
+        variable: String,
+        /// What was probably meant.
+        near: String,
+    },
 }
 
-/// The text of a file with its name.
+/// The text of a file with its name, and what the environment says over it.
+///
+/// A place is a range of bytes. Those after the file's end are in the environment's text, which is parsed behind as
+/// much white space as the file is long: so a value carries its origin with it, whichever of the two it came from.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
     path: PathBuf,
     text: String,
+    over: String,
+    variables: Vec<(Range<usize>, String)>,
 }
 
 impl Document {
@@ -120,7 +144,17 @@ impl Document {
 
     /// A text that did not come from the disk, under this name.
     pub(super) fn new(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text }
+        Self { path: path.to_owned(), text, over: String::new(), variables: Vec::new() }
+    }
+
+    /// The same, with the environment over it.
+    pub(super) fn under(mut self, environment: Environment) -> Self {
+        // One byte more than the file has: an error at the file's very end is the file's.
+        let shift = self.text.len() + 1;
+        self.over = " ".repeat(shift) + &environment.text;
+        let moved = |(place, variable): (Range<usize>, String)| (place.start + shift..place.end + shift, variable);
+        self.variables = environment.places.into_iter().map(moved).collect();
+        self
     }
 
     /// The path as seen from the file's directory.
@@ -138,8 +172,20 @@ impl Document {
         toml::from_str(&self.text).map_err(|e| self.explain(table.get_ref(), &e))
     }
 
+    /// Reads what the environment says as a `T`.
+    pub(super) fn parse_environment<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        toml::from_str(&self.over).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            self.refuse(span, plain_words(error.message()))
+        })
+    }
+
     /// An error about the value at this place.
     pub(super) fn refuse(&self, span: Range<usize>, reason: impl Into<String>) -> ConfigError {
+        if let Some((_, variable)) = self.variables.iter().find(|(place, _)| place.contains(&span.start)) {
+            let (variable, found) = (variable.clone(), self.found(&span));
+            return ConfigError::Variable { variable, found, reason: reason.into() };
+        }
         let names = DeTable::parse(&self.text).ok().and_then(|table| names_at(table.get_ref(), &span));
         ConfigError::Value {
             path: self.path.clone(),
@@ -206,7 +252,8 @@ impl Document {
 
     /// The text of a place, as far as it fits on a line.
     fn found(&self, span: &Range<usize>) -> String {
-        let text = self.text.get(span.clone()).unwrap_or_default();
+        let source = if span.start > self.text.len() { &self.over } else { &self.text };
+        let text = source.get(span.clone()).unwrap_or_default();
         let mut found: String = text.lines().next().unwrap_or_default().chars().take(FOUND_CHARACTERS_MAX).collect();
         if found.len() < text.trim_end().len() {
             found.push_str(" ..");

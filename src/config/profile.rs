@@ -132,6 +132,7 @@ impl Profile {
                 certificate: resolve(file.certificate, "certificate", "certificate = \"client.crt\"")?,
                 key: resolve(file.key, "key", "key = \"client.key\"")?,
                 ca: resolve(file.ca, "ca", "ca = \"ca.crt\"")?,
+                crl: None,
             },
             read_quorum: quorum(file.read_quorum)?,
             write_quorum: quorum(file.write_quorum)?,

@@ -14,16 +14,21 @@
 //! is a whole configuration: everything else has a default. Relative paths are relative to the file. What a cluster
 //! must agree on (partitions, replicas, tables) is not here: it is in the layout, changed by an administrator.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{ConfigError, Document};
+use super::environment::Environment;
+use super::field;
 use super::quantity::ByteSize;
 
 mod check;
-pub(super) use check::{replicas_max, request_timeout};
+pub mod effective;
 mod raw;
+
+pub(super) use check::{replicas_max, request_timeout};
 
 /// Longest label of a node, bytes: it is in every metric and log line.
 pub const LABEL_BYTES_MAX: usize = 32;
@@ -98,7 +103,7 @@ pub enum Durability {
     Os,
 }
 
-/// `[tls]`: three PEM files. All are needed: there is no unencrypted mode.
+/// `[tls]`: PEM files. Three are needed: there is no unencrypted mode. Read again when they change, and on SIGHUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// `certificate`: the node's, as `quorate cert node` made it.
@@ -107,6 +112,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// `ca`: the cluster's authority; two of them while one replaces the other.
     pub ca: PathBuf,
+    /// `crl`: whom the authority has revoked, as `quorate cert revoke` made it. Default: nobody.
+    pub crl: Option<PathBuf>,
 }
 
 /// `[http]`: the HTTP door.
@@ -223,13 +230,35 @@ pub enum LogFormat {
     Json,
 }
 
+/// A configuration from a file and the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: ServerConfig,
+    /// The environment variables that overrode a field of the file.
+    pub overridden: Vec<String>,
+    /// Environment variables that begin like ours and are not: somebody should be told.
+    pub ignored: Vec<String>,
+}
+
 impl ServerConfig {
-    /// Reads and checks a file.
+    /// Reads and checks a file, with the variables of the environment (`QUORATE_LISTEN` ..) over it.
     ///
     /// # Errors
     /// The first mistake: file, line, field, what stands there, the limit and the way out.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        check::check(&Document::read(path)?)
+    pub fn load(path: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, ConfigError> {
+        let document = Document::read(path)?;
+        let environment = Environment::of(&raw::SECTIONS, variables)?;
+        let overridden = environment.places.iter().map(|(_, variable)| variable.clone()).collect();
+        let ignored = environment.ignored.clone();
+        let config = check::check(&document.under(environment))?;
+        Ok(Loaded { config, overridden, ignored })
+    }
+
+    /// A whole file with every field, its meaning and its default, that one can start from.
+    #[must_use]
+    pub fn reference() -> String {
+        field::reference(&raw::SECTIONS)
     }
 
     /// Checks a text as if it stood in the file `path`.

@@ -3,7 +3,7 @@
 //! `ca.crt` goes to every node and client; `ca.key` makes identities and belongs on no node. The cluster id is in
 //! the authority's own certificate (`spiffe://<cluster>`), so there is no third file that could disagree.
 //!
-//! Invariants: an existing file is never overwritten; a leaf never outlives its authority; a client or an administrator
+//! Invariants: an existing file is replaced only where that is asked for, and then as a whole; a leaf never outlives its authority; a client or an administrator
 //! never gets `serverAuth`, so that a stolen client certificate cannot pose as a node.
 
 use std::fmt;
@@ -91,6 +91,22 @@ pub enum AuthorityError {
         /// The authority's last second.
         not_after: Moment,
     },
+    /// Another authority's certificate cannot be revoked, or renewed, by this one.
+    #[error(
+        "the certificate of {identity} was not issued by this authority; use the directory of the one that issued it"
+    )]
+    Foreign {
+        /// Whose it is.
+        identity: Identity,
+    },
+    /// A list of revoked certificates that cannot be added to.
+    #[error("the revocation list {} cannot be used: {reason}; move it away to begin a new one", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// An alternative host that is neither a name nor an address.
     #[error("{0:?} is no host; use a DNS name such as kv1.example.org or an IP address, without port")]
     Host(String),
@@ -121,12 +137,14 @@ impl Authority {
     /// [`AuthorityError::Make`].
     pub fn generate(cluster: ClusterId, lifetime: Duration, now: Moment) -> Result<Self, AuthorityError> {
         let validity = Validity::starting(now, lifetime);
-        let label = format!("Quorate authority {:.8}", cluster.to_string());
+        let key = KeyPair::generate()?;
+        // While one authority replaces the other both are trusted, and a revocation list finds its authority by name:
+        // so the name has to tell them apart.
+        let label = format!("Quorate authority {:.8} {:08x}", cluster.to_string(), mark(&key));
         let mut params = params(&label, authority_uri(cluster), validity)?;
         // It signs leaves only, never another authority.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         Ok(Self {
             cluster,
@@ -159,6 +177,16 @@ impl Authority {
     pub fn write(&self, directory: &Path) -> Result<(), PemError> {
         let (certificate, key) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
         pem::write_pair((&certificate, &self.certificate_pem), (&key, &self.issuer.key().serialize_pem()))
+    }
+
+    /// As [`Authority::write`], in place of an authority that may be there. Whatever the old one issued is believed
+    /// only by those who still trust it.
+    ///
+    /// # Errors
+    /// [`PemError::Unwritable`].
+    pub fn replace(&self, directory: &Path) -> Result<(), PemError> {
+        let (certificate, key) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
+        pem::replace_pair((&certificate, &self.certificate_pem), (&key, &self.issuer.key().serialize_pem()))
     }
 
     /// Loads `ca.crt` and `ca.key` from a directory. The certificate may be a bundle, as while an authority is
@@ -260,6 +288,10 @@ impl Authority {
     pub const fn validity(&self) -> Validity {
         self.validity
     }
+
+    pub(super) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
 }
 
 impl fmt::Debug for Authority {
@@ -284,12 +316,18 @@ impl Leaf {
     /// # Errors
     /// [`PemError::Exists`] when either is there already.
     pub fn write(&self, directory: &Path, name: &str) -> Result<LeafFiles, AuthorityError> {
-        check_name(name)?;
-        let files = LeafFiles {
-            certificate: directory.join(format!("{name}.crt")),
-            key: directory.join(format!("{name}.key")),
-        };
+        let files = LeafFiles::of(directory, name)?;
         pem::write_pair((&files.certificate, &self.certificate_pem), (&files.key, &self.key_pem))?;
+        Ok(files)
+    }
+
+    /// As [`Leaf::write`], in place of files that may be there.
+    ///
+    /// # Errors
+    /// [`PemError::Unwritable`].
+    pub fn replace(&self, directory: &Path, name: &str) -> Result<LeafFiles, AuthorityError> {
+        let files = LeafFiles::of(directory, name)?;
+        pem::replace_pair((&files.certificate, &self.certificate_pem), (&files.key, &self.key_pem))?;
         Ok(files)
     }
 
@@ -333,6 +371,17 @@ pub struct LeafFiles {
     pub key: PathBuf,
 }
 
+impl LeafFiles {
+    /// Where a leaf of this name is in a directory.
+    ///
+    /// # Errors
+    /// [`IdentityError::Name`].
+    pub fn of(directory: &Path, name: &str) -> Result<Self, IdentityError> {
+        check_name(name)?;
+        Ok(Self { certificate: directory.join(format!("{name}.crt")), key: directory.join(format!("{name}.key")) })
+    }
+}
+
 /// A random cluster id.
 ///
 /// # Errors
@@ -367,6 +416,34 @@ fn params(label: &str, uri: String, validity: Validity) -> Result<CertificatePar
     params.not_before = epoch + Duration::from_secs(validity.not_before.as_unix());
     params.not_after = epoch + Duration::from_secs(validity.not_after.as_unix());
     Ok(params)
+}
+
+/// Four bytes that two keys share once in four thousand million times.
+fn mark(key: &KeyPair) -> u32 {
+    key.public_key_raw()
+        .iter()
+        .fold(0, |mark: u32, byte| mark.rotate_left(5).wrapping_mul(0x0100_0193) ^ u32::from(*byte))
+}
+
+/// The DNS names and IP addresses that a certificate carries beside its identity, as [`Authority::issue_for_hosts`]
+/// takes them.
+///
+/// # Errors
+/// [`IdentityError::Certificate`].
+pub fn hosts_of(certificate: &CertificateDer<'_>) -> Result<Vec<String>, IdentityError> {
+    use x509_parser::extensions::GeneralName;
+    let parsed = parse_certificate(certificate)?;
+    let names = parsed.subject_alternative_name().map_err(|e| IdentityError::Certificate(e.to_string()))?;
+    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(v4) => Some(std::net::IpAddr::from(v4).to_string()),
+            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::IpAddr::from(v6).to_string()),
+        },
+        _ => None,
+    };
+    Ok(names.iter().filter_map(host).collect())
 }
 
 /// A host as a subject alternative name.

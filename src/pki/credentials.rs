@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::authority::{Authority, Leaf};
 use super::chain::{Chains, Purpose};
@@ -22,6 +22,8 @@ use super::identity::{Identity, IdentityError, Role, cluster_of_authority};
 use super::moment::{Moment, Validity};
 use super::pem::{self, PemError};
 use super::provider::{KeyMismatch, certified_key};
+use super::revocation;
+use super::verifier::{self, PeerError};
 use crate::protocol::types::ClusterId;
 
 /// Where credentials come from.
@@ -33,6 +35,8 @@ pub struct CredentialFiles {
     pub key: PathBuf,
     /// The authority, or several of one cluster.
     pub ca: PathBuf,
+    /// Whom the authority has revoked, if there is a list.
+    pub crl: Option<PathBuf>,
 }
 
 /// Why credentials were not loaded. Nothing changed: a process that reloads keeps the old ones. Whose fault: the
@@ -126,6 +130,25 @@ pub enum CredentialsError {
         /// The clock that it was compared with.
         now: Moment,
     },
+    /// A list of another authority would revoke nobody here, and its operator would believe that it does.
+    #[error(
+        "the revocation list {} is not of an authority in {}; make it with `quorate cert revoke` of that authority",
+        path.display(), ca.display()
+    )]
+    OtherList {
+        /// The list's file.
+        path: PathBuf,
+        /// The authority's file.
+        ca: PathBuf,
+    },
+    /// A list that is no list.
+    #[error("the revocation list {} is damaged: {reason}; make it again with `quorate cert revoke`", path.display())]
+    List {
+        /// The list's file.
+        path: PathBuf,
+        /// What the library said.
+        reason: String,
+    },
     /// The right cluster id, but another authority's signature, or purposes that do not fit the role.
     #[error(
         "{} is not signed by the authority {} for the role {role}: {reason}; issue it again with that authority",
@@ -150,6 +173,7 @@ pub struct Credentials {
     chains: Arc<Chains>,
     identity: Identity,
     validity: Validity,
+    authority_not_after: Moment,
 }
 
 impl Credentials {
@@ -158,7 +182,8 @@ impl Credentials {
     /// # Errors
     /// Names the file, what is wrong with it and the way out.
     pub fn load(certificate: &Path, key: &Path, ca: &Path) -> Result<Self, CredentialsError> {
-        let paths = CredentialFiles { certificate: certificate.to_owned(), key: key.to_owned(), ca: ca.to_owned() };
+        let paths =
+            CredentialFiles { certificate: certificate.to_owned(), key: key.to_owned(), ca: ca.to_owned(), crl: None };
         Self::load_at(&paths, Moment::now())
     }
 
@@ -170,7 +195,8 @@ impl Credentials {
         let chain = pem::read_certificates(&paths.certificate)?;
         let key = pem::read_key(&paths.key)?;
         let authorities = pem::read_certificates(&paths.ca)?;
-        check(chain, key, &authorities, paths, now)
+        let revoked = paths.crl.as_deref().map(pem::read_revocation_lists).transpose()?.unwrap_or_default();
+        check(chain, key, (&authorities, revoked), paths, now)
     }
 
     /// Credentials of a leaf that was never on disk: for `quorate dev` and tests.
@@ -179,8 +205,26 @@ impl Credentials {
     /// The same checks as for files; the paths read `(in memory)`.
     pub fn from_leaf(authority: &Authority, leaf: &Leaf, now: Moment) -> Result<Self, CredentialsError> {
         let place = || PathBuf::from("(in memory)");
-        let paths = CredentialFiles { certificate: place(), key: place(), ca: place() };
-        check(vec![leaf.certificate().clone()], leaf.key(), &[authority.certificate().clone()], &paths, now)
+        let paths = CredentialFiles { certificate: place(), key: place(), ca: place(), crl: None };
+        let trusted = (&[authority.certificate().clone()][..], Vec::new());
+        check(vec![leaf.certificate().clone()], leaf.key(), trusted, &paths, now)
+    }
+
+    /// Whether a chain that somebody showed when connecting to us would be believed by these credentials: for sessions
+    /// that began under older ones.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn believe_client(&self, chain: &[CertificateDer<'_>], now: Moment) -> Result<Identity, PeerError> {
+        verifier::judge(self, chain, Purpose::Client, now)
+    }
+
+    /// Whether a chain that a node showed when we connected to it would be believed by these credentials.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn believe_node(&self, chain: &[CertificateDer<'_>], now: Moment) -> Result<Identity, PeerError> {
+        verifier::judge(self, chain, Purpose::Server, now)
     }
 
     /// The leaf and any intermediate certificates, as peers see them.
@@ -223,6 +267,12 @@ impl Credentials {
     pub const fn not_after(&self) -> Moment {
         self.validity.not_after
     }
+
+    /// The last second of the authority; of several, of the one that ends first.
+    #[must_use]
+    pub const fn authority_not_after(&self) -> Moment {
+        self.authority_not_after
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -238,7 +288,7 @@ impl fmt::Debug for Credentials {
 fn check(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    authorities: &[CertificateDer<'static>],
+    (authorities, revoked): (&[CertificateDer<'static>], Vec<CertificateRevocationListDer<'static>>),
     paths: &CredentialFiles,
     now: Moment,
 ) -> Result<Credentials, CredentialsError> {
@@ -253,7 +303,7 @@ fn check(
             PemError::Empty { path: paths.certificate.clone(), what: "certificate", begin: "CERTIFICATE" }.into()
         );
     };
-    let (chains, cluster) = trust(authorities, &paths.ca)?;
+    let Trusted { chains, cluster, not_after: authority_not_after } = trust(authorities, revoked, paths)?;
     let identity_error = |source| CredentialsError::Identity { path: paths.certificate.clone(), source };
     let identity = Identity::from_certificate(leaf).map_err(identity_error)?;
     if identity.cluster != cluster {
@@ -274,28 +324,44 @@ fn check(
             reason: e.to_string(),
         })?;
     }
-    Ok(Credentials { key: Arc::new(key), chains: Arc::new(chains), identity, validity })
+    Ok(Credentials { key: Arc::new(key), chains: Arc::new(chains), identity, validity, authority_not_after })
 }
 
-/// Chains to the roots, and the one cluster that they are of.
-fn trust(authorities: &[CertificateDer<'static>], path: &Path) -> Result<(Chains, ClusterId), CredentialsError> {
+/// Chains to the roots, the one cluster that they are of, and the end of the one that ends first.
+struct Trusted {
+    chains: Chains,
+    cluster: ClusterId,
+    not_after: Moment,
+}
+
+fn trust(
+    authorities: &[CertificateDer<'static>],
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+    paths: &CredentialFiles,
+) -> Result<Trusted, CredentialsError> {
+    let path = paths.ca.as_path();
     let authority_error = |source| CredentialsError::Authority { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
     let mut cluster = None;
+    let mut not_after = Moment::MAX;
     for authority in authorities {
         let second = cluster_of_authority(authority).map_err(authority_error)?;
         let first = *cluster.get_or_insert(second);
         if first != second {
             return Err(CredentialsError::TwoClusters { path: path.to_owned(), first, second });
         }
+        not_after = not_after.min(Validity::of(authority).map_err(authority_error)?.not_after);
         let added = roots.add(authority.clone());
         added.map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
     }
     let Some(cluster) = cluster else {
         return Err(PemError::Empty { path: path.to_owned(), what: "certificate", begin: "CERTIFICATE" }.into());
     };
-    let chains = Chains::to(roots).map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
-    Ok((chains, cluster))
+    if let Some(list) = &paths.crl {
+        revocation::check_issuers(&revoked, authorities, list, path)?;
+    }
+    let chains = Chains::to(roots, revoked).map_err(|e| authority_error(IdentityError::Certificate(e.to_string())))?;
+    Ok(Trusted { chains, cluster, not_after })
 }
 
 fn check_dates(validity: Validity, path: &Path, now: Moment) -> Result<(), CredentialsError> {

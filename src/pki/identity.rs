@@ -198,7 +198,7 @@ fn is_lower_case(text: &str) -> bool {
 }
 
 /// The one URI of the subject alternative name.
-fn uri_of(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
+pub(super) fn uri_of(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
     let parsed = parse_certificate(certificate)?;
     let names = parsed.subject_alternative_name().map_err(|e| IdentityError::Certificate(e.to_string()))?;
     let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();

@@ -24,24 +24,31 @@
 //! | [`authority`] | makes and loads the authority, issues leaves |
 //! | [`credentials`] | what one process shows: chain, key, roots, all checked when loaded |
 //! | [`verifier`] | judges what a peer shows |
+//! | [`revocation`] | the authority's list of what it took back |
+//! | [`description`] | what certificates say, for people |
+//! | [`current`] | credentials that are renewed while the process runs |
 //! | [`tls`] | rustls and quinn configurations |
 //!
-//! *Caveats.* Revocation is the roster's business: there are no CRLs. webpki does not look at the dates of a trust
+//! *Caveats.* Keeping a node out is the roster's business; lists of revoked certificates are optional. webpki does not look at the dates of a trust
 //! anchor, so an expired authority goes on verifying; because [`authority`] never issues a leaf that outlives it, its
 //! last leaf dies with it.
 
 pub mod authority;
 mod chain;
 pub mod credentials;
+pub mod current;
+pub mod description;
 pub mod identity;
 pub mod moment;
 pub mod pem;
 mod provider;
+pub mod revocation;
 pub mod tls;
 pub mod verifier;
 
 pub use authority::{Authority, AuthorityError, Leaf};
 pub use credentials::{CredentialFiles, Credentials, CredentialsError};
+pub use current::{CurrentCredentials, Renewals};
 pub use identity::{Identity, IdentityError, Role};
 pub use moment::{Moment, Validity};
 pub use pem::PemError;

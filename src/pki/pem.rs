@@ -1,4 +1,4 @@
-//! Certificates and keys in files: read with errors that name the path, written without ever replacing one.
+//! Certificates and keys in files: read with errors that name the path, written without replacing one by accident.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// Mode of a certificate: everyone may read it.
 pub const CERTIFICATE_MODE: u32 = 0o644;
@@ -62,9 +62,9 @@ pub enum PemError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A file is never overwritten: it may be the only copy of a key.
+    /// A file is not overwritten by accident: it may be the only copy of a key.
     #[error(
-        "{} exists already and is never overwritten; choose another name or directory, or move it away",
+        "{} exists already and is not overwritten; choose another name or directory, or say --force to replace it",
         path.display()
     )]
     Exists {
@@ -95,6 +95,21 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Pe
         return Err(PemError::Empty { path: path.to_owned(), what: "certificate", begin: "CERTIFICATE" });
     }
     Ok(certificates)
+}
+
+/// Reads all revocation lists of a file: at least one.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+    let (text, _) = read(path)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| PemError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
+    if lists.is_empty() {
+        return Err(PemError::Empty { path: path.to_owned(), what: "revocation list", begin: "X509 CRL" });
+    }
+    Ok(lists)
 }
 
 /// Reads the first private key of a file that only its owner can read.
@@ -144,8 +159,60 @@ pub fn write_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), 
     }
     write_new(key.0, key.1, KEY_MODE)?;
     write_new(certificate.0, certificate.1, CERTIFICATE_MODE).inspect_err(|_| discard(key.0))?;
-    // The names too: a file without its name is as lost as one without its bytes.
-    for path in [certificate.0, key.0] {
+    sync_names(&[certificate.0, key.0])
+}
+
+/// Writes a certificate and its key in place of what is there. A reader in between may see the new key beside the old
+/// certificate; each file by itself is the old one or the new one.
+///
+/// # Errors
+/// [`PemError::Unwritable`]; before the first file is replaced nothing has changed.
+pub fn replace_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), PemError> {
+    if let Some(directory) = key.0.parent() {
+        create_directory(directory)?;
+    }
+    let (fresh_key, fresh_certificate) = (fresh(key.0), fresh(certificate.0));
+    write_fresh(&fresh_key, key.1, KEY_MODE)?;
+    write_fresh(&fresh_certificate, certificate.1, CERTIFICATE_MODE).inspect_err(|_| discard(&fresh_key))?;
+    rename(&fresh_key, key.0)?;
+    rename(&fresh_certificate, certificate.0)?;
+    sync_names(&[certificate.0, key.0])
+}
+
+/// Writes a file that everyone may read, in place of what is there.
+///
+/// # Errors
+/// [`PemError::Unwritable`]; nothing has changed then, except when only the name could not be made durable.
+pub fn replace(path: &Path, text: &str) -> Result<(), PemError> {
+    let fresh = fresh(path);
+    write_fresh(&fresh, text, CERTIFICATE_MODE)?;
+    rename(&fresh, path)?;
+    sync_names(&[path])
+}
+
+/// Where a file's successor is written before it takes the name.
+fn fresh(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// What an earlier attempt left under this name is of no use to anybody.
+fn write_fresh(path: &Path, text: &str, mode: u32) -> Result<(), PemError> {
+    discard(path);
+    write_new(path, text, mode)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), PemError> {
+    fs::rename(from, to).map_err(|source| {
+        discard(from);
+        PemError::Unwritable { path: to.to_owned(), source }
+    })
+}
+
+/// The names too: a file without its name is as lost as one without its bytes.
+fn sync_names(paths: &[&Path]) -> Result<(), PemError> {
+    for path in paths {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
         synced.map_err(|source| PemError::Unwritable { path: directory.to_owned(), source })?;
@@ -172,7 +239,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), PemError> {
     })
 }
 
-/// Removes a file that this call has just made. The error that led here is the one to report.
+/// Removes a file that this call has just made, or is about to make anew. The error that led here is the one to report.
 fn discard(path: &Path) {
     drop(fs::remove_file(path));
 }

@@ -112,9 +112,17 @@ pub fn quic_client_config(credentials: &Credentials, expected: Expected) -> Resu
 /// # Errors
 /// [`PeerError::NoCertificate`] before the handshake is over.
 pub fn peer_identity(connection: &quinn::Connection) -> Result<Identity, PeerError> {
+    chain_identity(Some(&peer_chain(connection)?))
+}
+
+/// What the other end of an established connection has shown. The handshake has verified it.
+///
+/// # Errors
+/// [`PeerError::NoCertificate`] before the handshake is over.
+pub fn peer_chain(connection: &quinn::Connection) -> Result<Vec<CertificateDer<'static>>, PeerError> {
     let shown = connection.peer_identity().ok_or(PeerError::NoCertificate)?;
     let chain = shown.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| PeerError::NoCertificate)?;
-    chain_identity(Some(&chain))
+    Ok(*chain)
 }
 
 /// Who showed this chain: for TLS over TCP, whose connection has `peer_certificates()`. The handshake must be over.

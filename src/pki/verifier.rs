@@ -81,6 +81,9 @@ pub enum PeerError {
         /// This machine's clock.
         now: Moment,
     },
+    /// Its authority took it back.
+    #[error("the certificate of the peer {0} was revoked; issue a new one there, or keep it out")]
+    Revoked(Identity),
     /// A client or an administrator listens where a node was expected.
     #[error("the peer is {0}, but only a node may serve; check the certificate that it was started with")]
     NotNode(Role),
@@ -142,12 +145,24 @@ impl Trust {
     }
 }
 
+/// Who showed this chain, if these credentials believe it.
+pub(super) fn judge(
+    credentials: &Credentials,
+    chain: &[CertificateDer<'_>],
+    purpose: Purpose,
+    now: Moment,
+) -> Result<Identity, PeerError> {
+    let (leaf, intermediates) = chain.split_first().ok_or(PeerError::NoCertificate)?;
+    Trust::new(credentials).judge(leaf, intermediates, purpose, now.to_unix_time())
+}
+
 /// Words a library's error for an operator.
 fn explain_chain(identity: Identity, purpose: Purpose, error: Error) -> PeerError {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             PeerError::UnknownIssuer(identity)
         }
+        Error::InvalidCertificate(CertificateError::Revoked) => PeerError::Revoked(identity),
         Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => PeerError::Expired {
             identity,
             not_after: Moment::from_unix_time(not_after),

@@ -20,11 +20,15 @@ impl Clock {
         self.started.elapsed()
     }
 
+    /// The stopwatch alone.
+    pub(crate) fn instant(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn now(&self) -> Now {
-        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         // A wall clock before 1970 is broken; stamps then count from zero, and causality does not care.
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall = WallTime::from_millis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
-        Now { instant: Instant::from_nanos(nanos), wall }
+        Now { instant: self.instant(), wall }
     }
 }

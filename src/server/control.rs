@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, oneshot};
 use super::inbox::Input;
 use super::members::{RosterPolicy, SESSIONS_MAX};
 use super::state::{NodeShared, Verification};
-use crate::pki::Credentials;
 use crate::pki::tls::quic_client_config;
 use crate::pki::verifier::Expected;
+use crate::pki::{CurrentCredentials, Renewals};
 use crate::protocol::shard::{PeerIndex, View};
 use crate::protocol::types::NodeId;
 use crate::protocol::wire::{
@@ -48,7 +48,7 @@ const ORDERS_DONE_IN: Duration = Duration::from_secs(1);
 pub(crate) struct ControlKit {
     pub(crate) shared: Arc<NodeShared>,
     pub(crate) endpoint: quinn::Endpoint,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) credentials: CurrentCredentials,
     pub(crate) policy: RosterPolicy,
     pub(crate) tally: Arc<Tally>,
     pub(crate) orders: mpsc::Sender<Order>,
@@ -71,8 +71,8 @@ pub(crate) async fn accept_all(kit: ControlKit) {
             match accept(incoming, &hello, &kit.policy, Terms::new(Purpose::Control), &kit.tally).await {
                 Ok(session) => {
                     kit.policy.register(session.peer());
-                    let tally = kit.tally.clone();
-                    let error = session.serve(None, tally, Desk(kit)).await;
+                    let (tally, renewals) = (kit.tally.clone(), kit.credentials.renewals());
+                    let error = session.judged_by(renewals).serve(None, tally, Desk(kit)).await;
                     tracing::debug!(%remote, %error, "control session ended");
                 }
                 Err(error) => tracing::warn!(%remote, %error, "control connection refused"),
@@ -213,8 +213,8 @@ struct ControlLink {
 
 impl LinkOwner for ControlLink {
     fn outfit(&self) -> Outfit {
-        let crypto = quic_client_config(&self.kit.credentials, Expected::Node(self.node))
-            .expect("the credentials made a client configuration when the node started");
+        let crypto = quic_client_config(&self.kit.credentials.now(), Expected::Node(self.node))
+            .expect("the credentials made a client configuration when they were loaded");
         let config = client_config(crypto, Purpose::Control, Offload::On);
         Outfit { endpoint: self.kit.endpoint.clone(), config, hello: self.kit.shared.hello() }
     }
@@ -227,7 +227,9 @@ impl LinkOwner for ControlLink {
             inbox.push(Input::Ports { peer: self.peer, ports: hello.shard_ports.clone() });
         }
         let link = self.kit.shared.links().get(&self.node).cloned();
-        link.iter().for_each(|link| ask_to_vouch(&self.kit.shared, self.node, link));
+        if let Some(link) = &link {
+            ask_to_vouch(&self.kit.shared, self.node, link);
+        }
     }
 
     fn on_datagram(&self, datagram: Bytes) {
@@ -256,6 +258,10 @@ impl LinkOwner for ControlLink {
             gossip.link(self.node, false);
         }
         tracing::info!(node = %self.node, reason, "no control link to a member");
+    }
+
+    fn renewals(&self) -> Option<Renewals> {
+        Some(self.kit.credentials.renewals())
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::node::{Node, NodeError, NodeOptions};
+use super::phase::Phases;
 use crate::config::server::TlsFiles;
 use crate::config::{ConfigError, Profile, ServerConfig};
 use crate::pki::authority::{AUTHORITY_LIFETIME, CERTIFICATE_FILE, LEAF_LIFETIME, random_cluster, random_node};
@@ -139,7 +140,7 @@ fn start_all(options: &DevOptions, certs: &Path, nodes: &mut Vec<Node>) -> Resul
     for at in 0..NODES {
         let name = name(at);
         let config = node_config(options, certs, at)?;
-        let options = NodeOptions { config, open_http: true, accept_loss: false };
+        let options = NodeOptions { config, open_http: true, accept_loss: false, phases: Phases::default() };
         nodes.push(Node::start(options).map_err(|source| DevError::node(name, source))?);
     }
     Ok(())
@@ -183,6 +184,7 @@ fn tls_files(certs: &Path, name: &str) -> TlsFiles {
         certificate: certs.join(format!("{name}.crt")),
         key: certs.join(format!("{name}.key")),
         ca: certs.join(CERTIFICATE_FILE),
+        crl: None,
     }
 }
 

@@ -1,14 +1,15 @@
 //! The node behind the HTTP door.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::http::Door;
+use super::gossip::Gossip;
+use super::http::{Door, HttpTally};
 use super::state::{NodeShared, Verification};
-use crate::metrics::{NodeNumbers, render};
+use crate::metrics::{NodeNumbers, QuicNumbers, render};
+use crate::pki::CurrentCredentials;
 use crate::protocol::shard::{Room, View};
 use crate::protocol::wire::{Failure, Frame, Kind, NodeStatus};
 use crate::transport::Tally;
@@ -18,11 +19,53 @@ use crate::transport::Tally;
 pub(crate) struct NodeDoor {
     shared: Arc<NodeShared>,
     tally: Arc<Tally>,
+    credentials: CurrentCredentials,
+    /// How long the newest page took.
+    last_scrape: Arc<Mutex<Option<Duration>>>,
 }
 
 impl NodeDoor {
-    pub(crate) fn new(shared: Arc<NodeShared>, tally: Arc<Tally>) -> Self {
-        Self { shared, tally }
+    pub(crate) fn new(shared: Arc<NodeShared>, tally: Arc<Tally>, credentials: CurrentCredentials) -> Self {
+        Self { shared, tally, credentials, last_scrape: Arc::default() }
+    }
+
+    /// Copies of what the node's threads have left in memory. Not async: there is nothing here to wait for.
+    fn numbers(&self) -> NodeNumbers {
+        let now = self.shared.clock.instant();
+        let pinned = self.shared.inboxes.iter().filter_map(|inbox| inbox.pinboard().newest());
+        let (view, gossip) = (self.shared.view(), self.shared.gossip());
+        let credentials = self.credentials.now();
+        let names = view.iter().flat_map(|view| view.layout.nodes().iter().map(|node| view.roster.name_of(*node)));
+        NodeNumbers {
+            status: self.shared.status(),
+            shards: pinned.map(|report| report.numbers(now)).collect(),
+            names: names.collect(),
+            layouts_live: u64::from(view.is_some()),
+            gossip: gossip.map(Gossip::counters).unwrap_or_default(),
+            standings: gossip.map(Gossip::standings).unwrap_or_default(),
+            refused: self.shared.admission.refused(),
+            request_bytes: self.shared.admission.bytes() as u64,
+            storage: self.shared.disk_numbers.numbers(),
+            life_renewals: u64::from(self.shared.vouch().now.count),
+            quic: QuicNumbers { round_trips: self.round_trips(view.as_deref()), ..self.tally.counts() },
+            http: self.shared.http.numbers(),
+            process: self.shared.process.numbers(),
+            certificates: vec![
+                ("node", credentials.not_after().as_unix()),
+                ("ca", credentials.authority_not_after().as_unix()),
+            ],
+            certificate_renewals: self.shared.renewal.renewed(),
+            certificate_reload_failing: self.shared.renewal.is_failing(),
+            last_scrape: *self.last_scrape.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Of the control links that are up.
+    fn round_trips(&self, view: Option<&View>) -> Vec<(String, Duration)> {
+        let links = self.shared.links();
+        let peers = links.iter().filter_map(|(node, link)| Some((*node, link.peer()?)));
+        let name = |node| view.map(|view| view.roster.name_of(node)).unwrap_or_default();
+        peers.map(|(node, peer)| (name(node), peer.connection().rtt())).collect()
     }
 }
 
@@ -59,31 +102,14 @@ impl Door for NodeDoor {
     }
 
     async fn metrics(&self) -> String {
-        let reports = self.shared.reports().await;
-        let counts = self.tally.counts();
-        let numbers = NodeNumbers {
-            status: self.shared.status(),
-            shards: reports.iter().map(|report| report.counters.clone()).collect(),
-            hints: reports.iter().map(|report| report.hints.0).sum(),
-            hint_bytes: reports.iter().map(|report| report.hints.1).sum(),
-            oldest_hint: reports.iter().map(|report| report.oldest_hint).max().unwrap_or_default(),
-            in_sync_age: oldest(reports.iter().map(|report| report.in_sync_age)),
-            gossip: self.shared.gossip().map(super::gossip::Gossip::counters).unwrap_or_default(),
-            background_share: reports.iter().map(|report| report.background_share).fold(1.0, f64::min),
-            refused: self.shared.admission.refused(),
-            request_bytes: self.shared.admission.bytes() as u64,
-            in_flight: reports.iter().map(|report| report.in_flight as u64).sum(),
-            turns: reports.iter().map(|report| report.turns).sum(),
-            commits: reports.iter().map(|report| report.commits).sum(),
-            sessions: counts.sessions,
-            sessions_refused: counts.refused,
-            frames_malformed: counts.malformed,
-            frames_not_allowed: counts.not_allowed,
-            frames_unsupported: counts.unsupported,
-            damaged: self.shared.damaged.load(Ordering::Acquire) as u64,
-            life_renewals: u64::from(self.shared.vouch().now.count),
-        };
-        render(&numbers)
+        let began = Instant::now();
+        let page = render(&self.numbers());
+        *self.last_scrape.lock().unwrap_or_else(PoisonError::into_inner) = Some(began.elapsed());
+        page
+    }
+
+    fn tally(&self) -> &HttpTally {
+        &self.shared.http
     }
 
     fn value_bytes_max(&self) -> usize {
@@ -91,7 +117,5 @@ impl Door for NodeDoor {
     }
 }
 
-/// The greatest of all ages; none when one is not known.
-fn oldest(ages: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
-    ages.collect::<Option<Vec<_>>>()?.into_iter().max()
-}
+#[cfg(test)]
+mod tests;

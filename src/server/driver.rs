@@ -18,8 +18,10 @@ use slab::Slab;
 use tokio::time::Instant as TokioInstant;
 
 use super::clock::Clock;
-use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
+use super::inbox::{Inbox, Input, ReplyTo};
 use super::links::Links;
+use super::report::{PIN_EVERY, ShardReport};
+use crate::metrics::TurnNumbers;
 use crate::protocol::shard::{Now, Output, PeerIndex, Shard, Source, SourceId};
 use crate::protocol::types::Instant;
 use crate::protocol::types::limits::BULK_FRAME_BYTES;
@@ -58,8 +60,11 @@ pub(crate) struct Driver<'seat> {
     /// The newest sequence that an fsync was asked for.
     sync_asked: u64,
     stop_at: Option<Instant>,
-    turns: u64,
-    commits: u64,
+    turns: TurnNumbers,
+    /// When a report was pinned up last.
+    pinned_at: Instant,
+    /// Something has happened since.
+    unpinned: bool,
     failed_sends: Vec<(PeerIndex, u64)>,
 }
 
@@ -84,8 +89,9 @@ impl<'seat> Driver<'seat> {
             sequence: 0,
             sync_asked: 0,
             stop_at: None,
-            turns: 0,
-            commits: 0,
+            turns: TurnNumbers::default(),
+            pinned_at: Instant::default(),
+            unpinned: true,
             failed_sends: Vec::new(),
         }
     }
@@ -96,10 +102,14 @@ impl<'seat> Driver<'seat> {
         loop {
             self.wait().await;
             self.inbox.take(&mut inputs);
+            self.turns.queued.record(inputs.len() as u64);
+            self.unpinned |= !inputs.is_empty() || self.is_due();
             let mut rest = inputs.drain(..);
             loop {
                 let now = self.clock.now();
+                let mut taken = 0;
                 for input in rest.by_ref().take(INPUTS_PER_TURN) {
+                    taken += 1;
                     if let Err(ending) = self.take(now, input) {
                         return ending;
                     }
@@ -111,6 +121,8 @@ impl<'seat> Driver<'seat> {
                     self.shard.handle_commit_failed();
                     return Ending::DiskFailed(error.to_string());
                 }
+                self.turns.inputs.record(taken as u64);
+                self.turns.times.record_time(self.clock.instant().since(now.instant));
                 if rest.len() == 0 {
                     break;
                 }
@@ -118,20 +130,55 @@ impl<'seat> Driver<'seat> {
                 tokio::task::yield_now().await;
             }
             drop(rest);
+            self.pin();
             if self.is_finished() {
-                return Ending::Stopped;
+                return match self.store_trees() {
+                    Ok(()) => Ending::Stopped,
+                    Err(error) => Ending::DiskFailed(error.to_string()),
+                };
             }
         }
     }
 
     /// Until there is something to do.
     async fn wait(&self) {
-        let due = self.shard.next_deadline().into_iter().chain(self.stop_at).min();
+        let pin_at = self.unpinned.then(|| self.pinned_at.after(PIN_EVERY));
+        let due = self.shard.next_deadline().into_iter().chain(self.stop_at).chain(pin_at).min();
         let Some(due) = due else { return self.inbox.filled().await };
         let wait = due.since(self.clock.now().instant);
         // Elapsed or filled: the turn finds out what there is.
         let woken = tokio::time::timeout_at(TokioInstant::now() + wait, self.inbox.filled()).await;
         tracing::trace!(timer = woken.is_err(), "turn");
+    }
+
+    /// Whether a timer of the machine is due.
+    fn is_due(&self) -> bool {
+        self.shard.next_deadline().is_some_and(|due| due <= self.clock.instant())
+    }
+
+    /// Pins up a report when there is something new and the last one is old enough. What happens last before a pause
+    /// is pinned up after it: `wait` wakes up for that once.
+    fn pin(&mut self) {
+        let now = self.clock.now();
+        if self.unpinned && now.instant.since(self.pinned_at) >= PIN_EVERY {
+            self.inbox.pinboard().pin(self.report(now));
+            (self.pinned_at, self.unpinned) = (now.instant, false);
+        }
+    }
+
+    fn report(&self, now: Now) -> ShardReport {
+        ShardReport {
+            at: now.instant,
+            counters: self.shard.counters().clone(),
+            measures: self.shard.measures().clone(),
+            turns: self.turns,
+            unverified: self.shard.is_unverified(),
+            in_sync: self.shard.partitions_in_sync().collect(),
+            in_flight: self.shard.in_flight(),
+            background_share: self.shard.background_share(),
+            hints: self.shard.hint_stock(),
+            oldest_hint: self.shard.oldest_hint(now),
+        }
     }
 
     fn is_finished(&self) -> bool {
@@ -171,19 +218,8 @@ impl<'seat> Driver<'seat> {
             Input::Room(room, space) => self.shard.set_room(room, space),
             Input::Unverified(unverified) => self.shard.set_unverified(unverified),
             Input::Report(to) => {
-                let report = ShardReport {
-                    counters: self.shard.counters().clone(),
-                    in_flight: self.shard.in_flight(),
-                    background_share: self.shard.background_share(),
-                    hints: self.shard.hint_stock(),
-                    oldest_hint: self.shard.oldest_hint(now),
-                    unverified: self.shard.is_unverified(),
-                    in_sync_age: self.shard.in_sync_since().map(|since| now.instant.since(since)),
-                    turns: self.turns,
-                    commits: self.commits,
-                };
                 // Nobody waits any more: nothing is lost.
-                drop(to.send(report));
+                drop(to.send(self.report(now)));
             }
             Input::Stop(within) => {
                 self.shard.begin_stop();
@@ -195,13 +231,14 @@ impl<'seat> Driver<'seat> {
 
     /// Commits what the inputs made, and carries out what they said, until nothing is left to say.
     fn turn(&mut self, now: Now) -> Result<(), CommitError> {
-        self.turns += 1;
         self.shard.handle_tick(now, &mut self.storage);
         while self.shard.has_turn() {
             let batch = self.shard.take_turn(now);
             if !batch.mutations.is_empty() {
+                let began = self.clock.instant();
                 self.sequence = self.storage.commit(&batch)?;
-                self.commits += 1;
+                self.turns.commit_times.record_time(self.clock.instant().since(began));
+                self.turns.commit_writes.record(batch.mutations.len() as u64);
             }
             let waits = self.shard.handle_committed(now, self.sequence, &mut self.storage);
             if waits && self.sequence > self.sync_asked {
@@ -215,6 +252,17 @@ impl<'seat> Driver<'seat> {
         }
         self.carry_out();
         Ok(())
+    }
+
+    /// Leaves the hash trees to the next process, after the last turn.
+    fn store_trees(&mut self) -> Result<(), CommitError> {
+        loop {
+            let batch = self.shard.store_trees();
+            if batch.mutations.is_empty() {
+                return Ok(());
+            }
+            self.sequence = self.storage.commit(&batch)?;
+        }
     }
 
     fn carry_out(&mut self) {

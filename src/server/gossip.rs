@@ -12,6 +12,7 @@ use tokio::time::Instant as TokioInstant;
 use super::clock::Clock;
 use super::inbox::Input;
 use super::state::NodeShared;
+use crate::metrics::Standings;
 use crate::protocol::membership::{Config, Counters, Matter, Membership, Output, Roster, Standing};
 use crate::protocol::shard::View;
 use crate::protocol::types::{BootGeneration, NodeId};
@@ -35,9 +36,7 @@ impl Gossip {
         let roster = Roster::new(view.roster.members().iter().map(|member| member.id));
         let (config, seed, now) = (Config::default(), super::entropy::random(), clock.now().instant);
         let mut machine = Membership::new(config, view.me, generation, roster, seed, now);
-        // All nodes compute the layout from one roster: its name stands for both until either can change.
-        let digest = view.layout.id().hash_prefix();
-        machine.set_digests(digest, digest);
+        machine.set_digests(view.roster.digest(), view.layout.id().hash_prefix());
         Self(Arc::new(Inner { clock, machine: Mutex::new(machine), nudged: Notify::new() }))
     }
 
@@ -70,6 +69,33 @@ impl Gossip {
     /// What is believed of a member.
     pub(crate) fn standing(&self, node: NodeId) -> Option<Standing> {
         self.lock().standing(node)
+    }
+
+    /// What a member has that this node has not, in words; none while both have the same roster and layout.
+    pub(crate) fn difference(&self, node: NodeId) -> Option<String> {
+        let machine = self.lock();
+        let (_, theirs) = machine.differing().find(|(member, _)| *member == node)?;
+        let ours = machine.records();
+        let mut words = Vec::new();
+        for (what, theirs, ours) in [("roster", theirs.roster, ours.roster), ("layout", theirs.layout, ours.layout)] {
+            if theirs != ours {
+                words.push(format!("{what} {theirs:016x}, not {ours:016x} as here"));
+            }
+        }
+        Some(format!("it has {}", words.join(" and ")))
+    }
+
+    /// How many members are believed to be what.
+    pub(crate) fn standings(&self) -> Standings {
+        let mut count = Standings::default();
+        for (_, standing) in self.lock().members() {
+            match standing {
+                Standing::Alive => count.alive += 1,
+                Standing::Suspect => count.suspect += 1,
+                Standing::Unreachable => count.unreachable += 1,
+            }
+        }
+        count
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -119,8 +145,13 @@ fn carry_out(shared: &NodeShared, output: Output) {
                 tracing::debug!(%from, %error, "not asked what it believes of the members");
             }
         }
-        // Roster and layout are made once, with the cluster: a member with others is of another cluster's making.
-        Output::Fetch { from, matter } => tracing::warn!(%from, ?matter, "a member has another record than this node"),
+        // Roster and layout are made once, with the cluster: there is nothing to fetch yet that would mend it, so an
+        // operator is told, here, by the status and by a metric.
+        Output::Fetch { from, matter: matter @ (Matter::Roster | Matter::Layout) } => {
+            let difference = shared.gossip().and_then(|gossip| gossip.difference(from));
+            let difference = difference.unwrap_or_else(|| "it agrees by now".to_owned());
+            tracing::warn!(%from, ?matter, "a member has another record than this node: {difference}");
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::admission::Ticket;
-use crate::protocol::shard::{Counters, PeerIndex, Room, Space};
+use super::report::{Pinboard, ShardReport};
+use crate::protocol::shard::{PeerIndex, Room, Space};
 use crate::protocol::types::Instant;
 use crate::protocol::wire::Frame;
 use crate::storage::ReadCompletion;
@@ -86,29 +87,6 @@ pub(crate) enum Input {
     Stop(Duration),
 }
 
-/// What a shard says about itself.
-#[derive(Debug, Clone)]
-pub(crate) struct ShardReport {
-    /// The machine's counts.
-    pub(crate) counters: Counters,
-    /// Some partition's answers do not count toward R yet.
-    pub(crate) unverified: bool,
-    /// How long ago everything here agreed with the other owners' copies; none while that is not known.
-    pub(crate) in_sync_age: Option<Duration>,
-    /// Requests under way.
-    pub(crate) in_flight: usize,
-    /// The part of its usual pace that background work has.
-    pub(crate) background_share: f64,
-    /// Hints that are kept, and their bytes.
-    pub(crate) hints: (u64, u64),
-    /// How long the oldest of them has been known.
-    pub(crate) oldest_hint: Duration,
-    /// Turns that it has run.
-    pub(crate) turns: u64,
-    /// Turns that wrote something.
-    pub(crate) commits: u64,
-}
-
 /// A queue with many senders and one receiver. Senders never wait; the gate holds back those that can.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -116,12 +94,18 @@ pub(crate) struct Inbox {
     bytes: AtomicUsize,
     filled: Notify,
     gate: Gate,
+    pinboard: Pinboard,
 }
 
 impl Inbox {
     /// The gate of the lanes that feed this inbox.
     pub(crate) fn gate(&self) -> Gate {
         self.gate.clone()
+    }
+
+    /// What the shard says about itself.
+    pub(crate) fn pinboard(&self) -> &Pinboard {
+        &self.pinboard
     }
 
     pub(crate) fn push(&self, input: Input) {

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::inbox::{Inbox, Input};
 use super::reach::Reach;
-use crate::pki::Credentials;
 use crate::pki::tls::quic_client_config;
 use crate::pki::verifier::Expected;
+use crate::pki::{CurrentCredentials, Renewals};
 use crate::protocol::shard::{PeerIndex, View};
 use crate::protocol::types::{NodeId, PartitionId};
 use crate::protocol::wire::{Frame, Hello};
@@ -21,7 +21,7 @@ use crate::transport::{
 #[derive(Debug, Clone)]
 pub(crate) struct LinkKit {
     pub(crate) endpoint: quinn::Endpoint,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) credentials: CurrentCredentials,
     pub(crate) hello: Hello,
     pub(crate) tally: Arc<Tally>,
     pub(crate) inbox: Arc<Inbox>,
@@ -128,8 +128,8 @@ struct ShardLink {
 
 impl LinkOwner for ShardLink {
     fn outfit(&self) -> Outfit {
-        let crypto = quic_client_config(&self.kit.credentials, Expected::Node(self.node))
-            .expect("the credentials made a client configuration when the node started");
+        let crypto = quic_client_config(&self.kit.credentials.now(), Expected::Node(self.node))
+            .expect("the credentials made a client configuration when they were loaded");
         let config = client_config(crypto, Purpose::Data, Offload::On);
         Outfit { endpoint: self.kit.endpoint.clone(), config, hello: self.kit.hello.clone() }
     }
@@ -144,5 +144,9 @@ impl LinkOwner for ShardLink {
 
     fn on_down(&self, _reason: &str) {
         self.kit.inbox.push(Input::Link { peer: self.peer, shard: self.shard, up: false });
+    }
+
+    fn renewals(&self) -> Option<Renewals> {
+        Some(self.kit.credentials.renewals())
     }
 }

@@ -15,7 +15,7 @@
 //! Invariant: a member forgets a life only for one that continues it, or for one whose node has noted what it lacks. So
 //! neither an answer that gets lost nor a sudden end in between makes an old directory pass for a whole one.
 //!
-//! *Caveats.* The count is renewed every few seconds ([`RENEW_EVERY`]): a copy that is younger than that, taken from the
+//! *Caveats.* The count is renewed every few seconds (`RENEW_EVERY`): a copy that is younger than that, taken from the
 //! very process that ended, cannot be told. Nor can copies of all nodes that were put back together; nobody remembers
 //! more then, which is right.
 
@@ -103,8 +103,8 @@ impl Lives {
         Ok(Vouched { continues, epoch: vouch.now.epoch })
     }
 
-    /// A member remembers a life up to this epoch that this one does not continue. That is noted on the disk already; now
-    /// this life is above that.
+    /// A member remembers a life up to this epoch that this one does not continue. That is noted on the disk already;
+    /// now this life is above that.
     pub(super) fn atone(&mut self, meta: Meta<'_>, epoch: u64) -> Result<(), MetaError> {
         self.now.epoch = self.now.epoch.max(epoch.saturating_add(1));
         self.atoned = self.now.epoch;

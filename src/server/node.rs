@@ -7,7 +7,7 @@
 //!   stop: no new requests, finish, fsync, close      exit 0
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,14 +21,17 @@ use super::gossip::Gossip;
 use super::inbox::Input;
 use super::lives::Lives;
 use super::members::RosterPolicy;
-use super::shard_thread::{Membership, ShardThread, ShardThreadOptions};
+use super::phase::{Phase, Phases};
+use super::pulse::Pulse;
+use super::renewal::{Renewal, Renewer};
+use super::shard_thread::{Membership, ShardThread, ShardThreadOptions, renew};
 use super::space::{explain_full, watch_disk};
 use super::state::{NodeShared, Verification};
 use crate::config::server::Durability as ConfiguredDurability;
 use crate::config::{ByteSize, ServerConfig};
 use crate::pki::tls::{TlsError, quic_client_config, quic_server_config};
 use crate::pki::verifier::Expected;
-use crate::pki::{CredentialFiles, Credentials, CredentialsError, Moment, Role};
+use crate::pki::{CredentialFiles, CredentialsError, CurrentCredentials, Moment, Role};
 use crate::protocol::shard::{ShardConfig, View};
 use crate::protocol::types::{Durability, NodeId};
 use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
@@ -46,6 +49,8 @@ pub struct NodeOptions {
     pub open_http: bool,
     /// The operator accepts that acknowledged writes may be lost on this disk: its answers count at once.
     pub accept_loss: bool,
+    /// Who is told what the node is busy with.
+    pub phases: Phases,
 }
 
 /// The node did not start, or ended by itself.
@@ -172,11 +177,21 @@ impl Node {
         told.blocking_recv().ok()
     }
 
+    /// Feels whether its threads and its disk answer.
+    pub(super) fn pulse(&self, data_dir: &Path) -> std::io::Result<Pulse> {
+        Pulse::new(self.shared.clone(), self.orders.clone(), data_dir)
+    }
+
     /// Tells it to stop: no new requests, finish what is under way.
     pub fn stop(&self) {
         if self.stop.send(true).is_err() {
             tracing::debug!("the node has ended already");
         }
+    }
+
+    /// Where one asks it to look at its certificate files now.
+    pub(super) fn renewal(&self) -> Arc<Renewal> {
+        self.shared.renewal.clone()
     }
 
     /// Whether it has ended, by itself or because it was told to.
@@ -237,18 +252,22 @@ struct Control {
     fresh: bool,
     open_http: bool,
     http: Option<tokio::task::JoinHandle<()>>,
+    phases: Phases,
 }
 
 impl Control {
     /// Everything that can fail before somebody relies on the node.
     fn open(options: NodeOptions, orders: mpsc::Sender<Order>) -> Result<Self, NodeError> {
-        let NodeOptions { config, open_http, accept_loss } = options;
+        let NodeOptions { config, open_http, accept_loss, phases } = options;
+        phases.enter(Phase::ReadingCertificates);
         let files = CredentialFiles {
             certificate: config.tls.certificate.clone(),
             key: config.tls.key.clone(),
             ca: config.tls.ca.clone(),
+            crl: config.tls.crl.clone(),
         };
-        let credentials = Arc::new(Credentials::load_at(&files, Moment::now())?);
+        let (renewer, credentials) = Renewer::load(files.clone(), Moment::now())?;
+        let current = CurrentCredentials::new(credentials.clone());
         let Role::Node(node) = credentials.identity().role.clone() else {
             let (path, role) = (files.certificate.display().to_string(), credentials.identity().role.clone());
             return Err(NodeError::NotANode { path, role });
@@ -257,6 +276,7 @@ impl Control {
         let accepting = quic_server_config(&credentials)?;
         quic_client_config(&credentials, Expected::AnyNode)?;
         let (durability, interval) = durability_of(&config);
+        phases.enter(Phase::RecoveringStorage);
         let mut store = Store::open(StoreOptions {
             path: config.data_dir.clone(),
             block_cache_bytes: memory(config.storage.block_cache),
@@ -278,13 +298,14 @@ impl Control {
             }
         };
         let mut shared = NodeShared::new(config, durability, (node, cluster), (boot.generation, boot.disk));
-        shared.damaged = store.damaged();
+        shared.disk_numbers = store.published();
         shared.set_verification(verification);
         shared.set_vouch(lives.vouch());
         let shared = Arc::new(shared);
         shared.look_at_disk();
         let purse = Purse::new(ANSWER_BYTES_MAX);
         let tally = Arc::new(Tally::default());
+        phases.enter(Phase::OpeningPorts);
         let accepting = server_config(accepting, Purpose::Control, Offload::On);
         let endpoint = bind(shared.config.listen, Some(accepting), Some(&secret))?;
         let mut shards = Vec::new();
@@ -292,7 +313,7 @@ impl Control {
             shards.push(ShardThread::start(ShardThreadOptions {
                 number,
                 address: shared.shard_address(number),
-                credentials: credentials.clone(),
+                credentials: current.clone(),
                 secret: secret.clone(),
                 tally: tally.clone(),
                 inboxes: shared.inboxes.clone(),
@@ -303,7 +324,9 @@ impl Control {
             })?);
         }
         let policy = RosterPolicy::new(node);
-        let kit = ControlKit { shared: shared.clone(), endpoint, credentials, policy, tally, orders };
+        tokio::spawn(renew(endpoint.clone(), current.renewals(), Purpose::Control));
+        tokio::spawn(renewer.run(current.clone(), shared.renewal.clone()));
+        let kit = ControlKit { shared: shared.clone(), endpoint, credentials: current, policy, tally, orders };
         Ok(Self {
             shared,
             kit,
@@ -315,14 +338,25 @@ impl Control {
             fresh: boot.fresh,
             open_http,
             http: None,
+            phases,
         })
     }
 
     /// Opens the HTTP door, and serves if the node is a member already.
     async fn begin(&mut self, stopped: watch::Receiver<bool>) -> Result<(), NodeError> {
-        let door = super::door::NodeDoor::new(self.shared.clone(), self.kit.tally.clone());
+        let (shared, tally) = (self.shared.clone(), self.kit.tally.clone());
+        let door = super::door::NodeDoor::new(shared.clone(), tally, self.kit.credentials.clone());
+        tokio::spawn(async move { shared.process.keep().await });
         let config = &self.shared.config;
-        let (_renewals, tls) = watch::channel(http::tls_config(&self.kit.credentials)?);
+        let (renewed, tls) = watch::channel(http::tls_config(&self.kit.credentials.now())?);
+        let mut renewals = self.kit.credentials.renewals();
+        tokio::spawn(async move {
+            while renewals.changed().await.is_ok() {
+                let credentials = renewals.borrow_and_update().clone();
+                let config = http::tls_config(&credentials);
+                renewed.send_replace(config.expect("the credentials made this configuration when they were loaded"));
+            }
+        });
         let config = match self.open_http {
             true => http::DoorConfig::open_loopback(config.http.listen, config.request_timeout),
             false => http::DoorConfig::of(&config.http, config.request_timeout, &tls),
@@ -334,8 +368,11 @@ impl Control {
                 Err(error) => tracing::error!(%error, "the HTTP door has closed by itself"),
             }
         }));
-        if let Some(creation) = self.creation.clone() {
-            self.become_member(&creation).await.map_err(|failure| NodeError::Creation(failure.message))?;
+        match self.creation.clone() {
+            None => self.phases.enter(Phase::Waiting),
+            Some(creation) => {
+                self.become_member(&creation).await.map_err(|failure| NodeError::Creation(failure.message))?;
+            }
         }
         tokio::spawn(accept_all(self.kit.clone()));
         tokio::spawn(watch_disk(self.shared.clone()));
@@ -435,7 +472,8 @@ impl Control {
             self.shared.set_verification(Verification::Fresh);
         }
         store.meta().put_creation(&encode_control(&creation)).map_err(disk_failed)?;
-        self.become_member(&creation).await?;
+        let became = self.become_member(&creation).await;
+        became.inspect_err(|_| self.phases.enter(Phase::Waiting))?;
         self.creation = Some(creation);
         Ok(self.state())
     }
@@ -472,12 +510,14 @@ impl Control {
         let view = Arc::new(view);
         let owned: Vec<_> = view.layout.owned_by(self.shared.node).collect();
         let Some(store) = self.store.take() else { return Err(bad("the node is stopping".to_owned())) };
+        self.phases.enter(Phase::CreatingPartitions);
         let store = store.create_partitions(&owned).map_err(|error| {
             Failure::new(FailureCode::Unreadable, format!("the partitions could not be created: {error}"))
         })?;
         self.shared.adopt(view.clone());
         self.shared.look_at_disk();
         self.kit.policy.adopt(view.roster.clone());
+        self.phases.enter(Phase::StartingShards);
         let begun = self.begin_shards(&store, &view).await;
         self.store = Some(store);
         begun?;
@@ -488,6 +528,7 @@ impl Control {
         if view.roster.members().len() == 1 && self.shared.verification() == Verification::Fresh {
             self.stand(Verification::Verified).map_err(|error| bad(error.to_string()))?;
         }
+        self.phases.enter(Phase::Member { partitions: owned.len() });
         tracing::info!(cluster = %view.cluster, layout = %view.layout.id(), partitions = owned.len(), "member");
         Ok(())
     }

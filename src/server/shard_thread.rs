@@ -17,8 +17,8 @@ use super::inbox::{Inbox, Input, ReplyTo};
 use super::links::{LinkKit, Links};
 use super::members::{RosterPolicy, SESSIONS_MAX};
 use super::reach::Reach;
-use crate::pki::Credentials;
 use crate::pki::tls::quic_server_config;
+use crate::pki::{CurrentCredentials, Renewals};
 use crate::protocol::replica::ReadError;
 use crate::protocol::shard::{Shard, ShardConfig, View};
 use crate::protocol::wire::{Frame, Hello};
@@ -33,7 +33,7 @@ use crate::transport::{
 pub(crate) struct ShardThreadOptions {
     pub(crate) number: u16,
     pub(crate) address: SocketAddr,
-    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) credentials: CurrentCredentials,
     pub(crate) secret: NodeSecret,
     pub(crate) tally: Arc<Tally>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
@@ -111,8 +111,9 @@ fn run(
         .build()
         .expect("a runtime needs an epoll descriptor, as the process has at its start");
     runtime.block_on(async {
-        let crypto = quic_server_config(&options.credentials)
-            .expect("the credentials made a server configuration when the node started");
+        let renewals = options.credentials.renewals();
+        let crypto = quic_server_config(&options.credentials.now())
+            .expect("the credentials made a server configuration when they were loaded");
         let config = server_config(crypto, Purpose::Data, Offload::On);
         let endpoint = match bind(options.address, Some(config), Some(&options.secret)) {
             Ok(endpoint) => endpoint,
@@ -122,6 +123,7 @@ fn run(
             }
         };
         drop(bound.send(Ok(())));
+        tokio::spawn(renew(endpoint.clone(), renewals, Purpose::Data));
         // Until the node is a member, connections wait unaccepted and are dropped when too many do.
         let Ok(membership) = begun.await else { return Ending::Stopped };
         let ending = serve(options, endpoint.clone(), membership).await;
@@ -163,6 +165,7 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
         admission: options.admission.clone(),
         purse: options.purse.clone(),
         clock: options.clock,
+        credentials: options.credentials.clone(),
     };
     let accepting = tokio::spawn(accept_all(endpoint, host));
     let links = Links::new(kit, &view);
@@ -171,6 +174,16 @@ async fn serve(options: &ShardThreadOptions, endpoint: quinn::Endpoint, membersh
     let ending = driver.run().await;
     accepting.abort();
     ending
+}
+
+/// Has an endpoint accept with the newest credentials, for as long as there can be newer ones.
+pub(super) async fn renew(endpoint: quinn::Endpoint, mut renewals: Renewals, purpose: Purpose) {
+    while renewals.changed().await.is_ok() {
+        let credentials = renewals.borrow_and_update().clone();
+        let crypto = quic_server_config(&credentials)
+            .expect("the credentials made a server configuration when they were loaded");
+        endpoint.set_server_config(Some(server_config(crypto, purpose, Offload::On)));
+    }
 }
 
 /// What sessions are served with.
@@ -183,6 +196,7 @@ struct Host {
     admission: Admission,
     purse: Purse,
     clock: Clock,
+    credentials: CurrentCredentials,
 }
 
 impl Host {
@@ -190,7 +204,7 @@ impl Host {
     async fn serve(self, session: Session) -> SessionError {
         let asker = if session.peer().node().is_some() { Asker::Member } else { Asker::Client };
         let admission = self.admission.session(asker);
-        let Self { inbox, tally, purse, clock, .. } = self;
+        let Self { inbox, tally, purse, clock, credentials, .. } = self;
         let gate = Some(inbox.gate());
         let take = move |_: &Peer, lane: &LaneSender, frame: Frame| match admission.admit(frame.body.len()) {
             Ok(ticket) => {
@@ -202,7 +216,7 @@ impl Host {
         };
         // A member's answers are bounded by its own lanes; what clients leave unread must not cost it any.
         let session = if asker == Asker::Client { session.paid_from(purse) } else { session };
-        session.serve(gate, tally, take).await
+        session.judged_by(credentials.renewals()).serve(gate, tally, take).await
     }
 }
 

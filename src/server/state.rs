@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,8 +11,12 @@ use tokio::sync::oneshot;
 use super::admission::{Admission, Asker};
 use super::clock::Clock;
 use super::gossip::{Gossip, name_of};
-use super::inbox::{Inbox, Input, ReplyTo, ShardReport};
+use super::http::HttpTally;
+use super::inbox::{Inbox, Input, ReplyTo};
+use super::process::ProcessSample;
 use super::reach::Reach;
+use super::renewal::Renewal;
+use super::report::ShardReport;
 use super::space::DiskSpace;
 use crate::config::ServerConfig;
 use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
@@ -23,6 +26,7 @@ use crate::protocol::wire::{
     Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeStatus, PROTOCOL_VERSION, PeerStatus, PutRequest,
     ScanRequest, Vouch,
 };
+use crate::storage::Published;
 use crate::transport::Link;
 
 /// How a node stands toward its own disk (rule 4).
@@ -70,12 +74,18 @@ pub(crate) struct NodeShared {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Which members the shards reach.
     pub(crate) reach: Arc<Reach>,
-    /// Column families of the store with a damaged block.
-    pub(crate) damaged: Arc<AtomicUsize>,
     /// Requests that were taken in and not answered.
     pub(crate) admission: Admission,
     /// Free space of the data directory's disk.
     pub(crate) space: DiskSpace,
+    /// How the certificate's renewals went.
+    pub(crate) renewal: Arc<Renewal>,
+    /// What the store tells operators.
+    pub(crate) disk_numbers: Arc<Published>,
+    /// What the process does.
+    pub(crate) process: ProcessSample,
+    /// Requests to the HTTP door.
+    pub(crate) http: HttpTally,
     view: RwLock<Option<Arc<View>>>,
     verification: Mutex<Verification>,
     links: Mutex<BTreeMap<NodeId, Link>>,
@@ -102,9 +112,12 @@ impl NodeShared {
             clock: Clock::start(),
             inboxes,
             reach: Arc::default(),
-            damaged: Arc::default(),
             admission: Admission::default(),
             space,
+            renewal: Arc::default(),
+            disk_numbers: Arc::default(),
+            process: ProcessSample::default(),
+            http: HttpTally::default(),
             view: RwLock::new(None),
             verification: Mutex::new(Verification::Verified),
             links: Mutex::default(),
@@ -218,7 +231,7 @@ impl NodeShared {
         }
     }
 
-    /// What the shards say about themselves; one that does not answer within a second is left out.
+    /// What the shards say about themselves now; one that does not answer within a second is left out.
     pub(crate) async fn reports(&self) -> Vec<ShardReport> {
         let mut reports = Vec::with_capacity(self.inboxes.len());
         for inbox in &self.inboxes {
@@ -273,7 +286,10 @@ impl NodeShared {
                 name: member.name.clone(),
                 address: member.address,
                 connected,
-                error: error.filter(|_| !connected),
+                error: match connected {
+                    true => self.gossip().and_then(|gossip| gossip.difference(member.id)),
+                    false => error,
+                },
                 standing: self.gossip().and_then(|gossip| gossip.standing(member.id)).map_or("", name_of).to_owned(),
             }
         };

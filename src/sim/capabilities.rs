@@ -27,12 +27,7 @@ pub const CAPABILITIES: [Capability; 11] = [
     on(Checker::AckedWrites, "by strict reads during the load and after it, and by looking into the stores"),
     on(Checker::Siblings, "of every committed state and every answer"),
     on(Checker::Convergence, "of records, hash trees, hints and standing; not of what rotted with two of its owners"),
-    Capability {
-        checker: Checker::Deletes,
-        on: false,
-        waits_for: Some("src/protocol/shard/reaping.rs"),
-        because: "nothing is reaped yet; that a tombstone is not dropped is part of checker 2",
-    },
+    on(Checker::Deletes, "of every removal, of every commit after it, and of every read that begins after it"),
     on(Checker::Sessions, "when R + W > N; monotonic reads when 2R > N, for agreeing answers are not written back"),
     on(Checker::SiblingCount, "of the table that is written only after reading"),
     on(Checker::Owners, "of the one layout, and of every commit"),

@@ -66,6 +66,8 @@ pub(super) struct Operation {
     pub(super) strictness: Strictness,
     /// What a read that begins when this began must know.
     pub(super) floor: VersionVector,
+    /// What was deleted and reaped by then.
+    pub(super) gone: VersionVector,
 }
 
 /// All sessions.
@@ -89,6 +91,8 @@ pub(super) const MODIFIED: usize = 1;
 pub(super) const LATEST: usize = 2;
 /// Writes after which a key is left for a new one: checking a state is linear in the writes of its item.
 pub(super) const WRITES_PER_KEY_MAX: usize = 250;
+/// Above what replicas send whole whatever they are asked.
+const LARGE_BYTES: u64 = 4_097;
 /// Sessions that read everything at the end.
 const AUDITORS: usize = 16;
 
@@ -165,7 +169,10 @@ impl Crowd {
     pub(super) fn value(&mut self, number: u64, load: &LoadOptions) -> Bytes {
         let mut value = number.to_be_bytes().to_vec();
         let bulk = self.draw.chance(load.bulk);
-        let length = if bulk { 70_000 } else { self.draw.between(8, load.value_bytes_max.max(8)) };
+        let mut length = if bulk { 70_000 } else { self.draw.between(8, load.value_bytes_max.max(8)) };
+        if load.large > 0 && self.draw.chance(load.large) {
+            length += LARGE_BYTES;
+        }
         value.resize(usize::try_from(length).expect("below 100 KB"), b'.');
         value.into()
     }

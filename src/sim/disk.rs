@@ -14,13 +14,13 @@ use bytes::Bytes;
 
 use super::draw::Draw;
 use super::mutation::Mutation as Broken;
-use crate::protocol::merkle::{Listed, item_hash, leaf_of};
+use crate::protocol::merkle::{Listed, Tree, TreeStamp, item_hash, leaf_of};
 use crate::protocol::replica::{
     Batch, HintPage, HintRange, ItemKey, ItemPage, ItemRange, KeyKind, Lookup, Mutation, PartitionImage, ReadError,
     ReadId, ScanPage, ScanRange, Storage, hint_prefix,
 };
 use crate::protocol::types::{BootGeneration, PartitionId};
-use crate::protocol::version::{Siblings, Version, checksum};
+use crate::protocol::version::{Siblings, Version, checksum, is_reapable};
 
 /// What the partitions of a disk hold.
 type Partitions = BTreeMap<PartitionId, BTreeMap<Bytes, Bytes>>;
@@ -233,7 +233,11 @@ impl Disk {
         // Partition bits do not matter here: any share of the items that is the same on all nodes will do.
         let skipped = |key: &Bytes| broken == Some(Broken::SkipTreeLeaf) && leaf_of(key, 0).is_multiple_of(4);
         let mut rows = map.range(from..until).filter(|(key, _)| **key > range.after && !skipped(key));
-        let listed = |(key, record): (&Bytes, &Bytes)| Listed { key: key.clone(), hash: item_hash(key, record) };
+        let listed = |(key, record): (&Bytes, &Bytes)| Listed {
+            key: key.clone(),
+            hash: item_hash(key, record),
+            reapable: is_reapable(record),
+        };
         let items = rows.by_ref().take(range.limit).map(listed).collect();
         ItemPage { items, more: rows.next().is_some() }
     }
@@ -330,6 +334,18 @@ pub(super) struct Desk<'a> {
     pub(super) broken: Option<Broken>,
 }
 
+impl Desk<'_> {
+    /// The stored tree. Broken, it claims to be of the newest write, whichever it is of.
+    fn shown_tree(&self, record: &Bytes, map: &BTreeMap<Bytes, Bytes>) -> Bytes {
+        let stamped = Tree::from_record(record).filter(|_| self.broken == Some(Broken::BelieveStaleTree));
+        let Some((tree, stamp)) = stamped else { return record.clone() };
+        let log = Bytes::from_static(&[KeyKind::Change as u8])..Bytes::from_static(&[KeyKind::Change as u8 + 1]);
+        let newest = map.range(log).next_back().and_then(|(key, _)| key.get(1..)?.try_into().ok());
+        let sequence = newest.map_or(stamp.sequence, u64::from_be_bytes);
+        tree.to_record(TreeStamp { sequence, ..stamp }).expect("a stored tree is ready")
+    }
+}
+
 impl Storage for Desk<'_> {
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup {
         if self.draw.chance(self.pending) {
@@ -370,6 +386,7 @@ impl Storage for Desk<'_> {
         Ok(PartitionImage {
             clock: map.get([KeyKind::Clock as u8].as_slice()).cloned(),
             log: map.range(log).map(entry).collect::<Result<_, ReadError>>()?,
+            tree: map.get([KeyKind::Tree as u8].as_slice()).map(|record| self.shown_tree(record, map)),
         })
     }
 }

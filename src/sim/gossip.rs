@@ -23,7 +23,7 @@ use bytes::Bytes;
 use super::Event;
 use super::finding::{Checker, Finding};
 use super::mutation::Mutation;
-use super::network::{Fate, Letter, Line};
+use super::network::{Fate, Letter, Route};
 use super::node::{Input, SeatId};
 use super::world::World;
 use crate::protocol::membership::{DATAGRAM_BYTES_MAX, Matter, Membership, Output, Roster, Standing};
@@ -86,7 +86,7 @@ impl World {
     /// Something arrives on a control connection.
     pub(super) fn receive(&mut self, letter: Letter) {
         let (asker, answerer) = if letter.answer { (letter.to, letter.from) } else { (letter.from, letter.to) };
-        let link = *self.network.link(Line::control(asker, answerer));
+        let link = *self.network.link(Route::control(asker, answerer));
         if !link.alive || link.epoch != letter.epoch {
             return;
         }
@@ -191,7 +191,7 @@ impl World {
                     return;
                 }
                 let to = self.number_of(to);
-                let epoch = self.network.link(Line::control(number, to)).epoch;
+                let epoch = self.network.link(Route::control(number, to)).epoch;
                 let letter = Letter { from: number, to, answer: false, datagram: true, epoch, bytes };
                 let times = if self.options.mutation == Some(Mutation::RepeatGossip) { 10 } else { 1 };
                 for _ in 0..times {
@@ -208,7 +208,7 @@ impl World {
                 let layout = self.nodes[usize::from(number)].view.layout.id();
                 let bytes = Frame::new(Header::new(Kind::Members, 2, 5_000, layout), Bytes::new()).to_bytes();
                 let to = self.number_of(from);
-                let epoch = self.network.link(Line::control(number, to)).epoch;
+                let epoch = self.network.link(Route::control(number, to)).epoch;
                 self.mail(&Letter { from: number, to, answer: false, datagram: false, epoch, bytes });
             }
             Output::Fetch { from, matter: Matter::Roster | Matter::Layout } => {

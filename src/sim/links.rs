@@ -5,14 +5,16 @@ use bytes::Bytes;
 use super::Event;
 use super::finding::{Checker, Finding};
 use super::mutation::Mutation;
-use super::network::{Fate, Flight, Line, Purpose};
+use super::network::{Fate, Flight, Purpose, Route};
 use super::node::{Asker, Input, SeatId};
 use super::world::World;
 use crate::protocol::shard::PeerIndex;
 use crate::protocol::types::limits::FRAME_BYTES_MAX;
 use crate::protocol::types::{ActorId, Durability, Instant, PartitionId};
 use crate::protocol::version::{Dot, Siblings, VersionVector};
-use crate::protocol::wire::{Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, PutRequest, decode_any};
+use crate::protocol::wire::{
+    Frame, FrameDecoder, Header, Kind, MergeReply, MergeRequest, PutRequest, Refused, decode_any,
+};
 
 const MS: u64 = 1_000_000;
 
@@ -25,7 +27,7 @@ impl World {
         let to = u16::try_from(peer.as_index()).expect("a peer of at most 50");
         let shards = self.nodes[usize::from(to)].seats.len();
         let to_shard = u16::try_from(partition.as_index() % shards).expect("at most 4 shards");
-        let epoch = self.network.link(Line::data(seat.node, to)).epoch;
+        let epoch = self.network.link(Route::data(seat.node, to)).epoch;
         let mut flight = Flight {
             from: seat.node,
             to,
@@ -87,8 +89,8 @@ impl World {
     /// A frame arrives, in pieces, at the shard that it was sent to.
     pub(super) fn deliver(&mut self, flight: &Flight) {
         let (asker, answerer) = if flight.answer { (flight.to, flight.from) } else { (flight.from, flight.to) };
-        let line = Line::data(asker, answerer);
-        let link = *self.network.link(line);
+        let route = Route::data(asker, answerer);
+        let link = *self.network.link(route);
         if !link.alive || link.epoch != flight.epoch {
             return;
         }
@@ -104,7 +106,7 @@ impl World {
         let Ok(Some(frame)) = place.decoder.next_frame() else {
             // A connection that sends what is no frame is closed.
             place.decoder = FrameDecoder::new(FRAME_BYTES_MAX);
-            return self.break_link(line, MS);
+            return self.break_link(route, MS);
         };
         if flight.garbage && self.options.mutation == Some(Mutation::PanicOnGarbage) {
             assert!(decode_any(&frame.body) > 0, "a frame that makes no sense ended the process");
@@ -125,32 +127,32 @@ impl World {
     }
 
     /// A connection breaks; its asker notices after a while.
-    pub(super) fn break_link(&mut self, line: Line, notice: u64) {
-        let link = self.network.link(line);
+    pub(super) fn break_link(&mut self, route: Route, notice: u64) {
+        let link = self.network.link(route);
         if !link.alive {
             return;
         }
         link.alive = false;
         link.epoch += 1;
         let epoch = link.epoch;
-        self.heap.push(self.now + notice, Event::LinkDown { line, epoch });
+        self.heap.push(self.now + notice, Event::LinkDown { route, epoch });
     }
 
     /// The asker notices that its connection broke.
-    pub(super) fn link_down(&mut self, line: Line, epoch: u32) {
-        let link = self.network.link(line);
+    pub(super) fn link_down(&mut self, route: Route, epoch: u32) {
+        let link = self.network.link(route);
         if link.alive || !link.told || link.epoch != epoch {
             return;
         }
         link.told = false;
-        self.tell_link(line, false);
+        self.tell_link(route, false);
         let after = self.network.delay(MS, 100 * MS);
-        self.heap.push(self.now + after, Event::LinkTry { line });
+        self.heap.push(self.now + after, Event::LinkTry { route });
     }
 
     /// The asker reaches out. When it cannot, whatever mends the way lets it try again.
-    pub(super) fn link_try(&mut self, line: Line) {
-        let Line { asker, answerer, .. } = line;
+    pub(super) fn link_try(&mut self, route: Route) {
+        let Route { asker, answerer, .. } = route;
         let running = |number: u16| self.nodes.get(usize::from(number)).is_some_and(|node| node.running);
         // Nobody dials a twin: the roster has one address of a node.
         if answerer >= self.options.nodes
@@ -160,28 +162,28 @@ impl World {
         {
             return;
         }
-        let link = self.network.link(line);
-        if link.alive || link.told || !self.lets_in(line) {
+        let link = self.network.link(route);
+        if link.alive || link.told || !self.lets_in(route) {
             return;
         }
-        let link = self.network.link(line);
+        let link = self.network.link(route);
         link.alive = true;
         link.told = true;
         link.epoch += 1;
-        self.tell_link(line, true);
+        self.tell_link(route, true);
     }
 
     /// A cut has lasted for as long as a connection lives without hearing anything.
-    pub(super) fn link_idle(&mut self, line: Line, epoch: u32) {
-        let open = self.network.open(line.asker, line.answerer);
-        let link = *self.network.link(line);
+    pub(super) fn link_idle(&mut self, route: Route, epoch: u32) {
+        let open = self.network.open(route.asker, route.answerer);
+        let link = *self.network.link(route);
         if !open && link.alive && link.epoch == epoch {
-            self.break_link(line, 0);
+            self.break_link(route, 0);
         }
     }
 
-    fn tell_link(&mut self, line: Line, up: bool) {
-        let Line { asker, answerer, purpose } = line;
+    fn tell_link(&mut self, route: Route, up: bool) {
+        let Route { asker, answerer, purpose } = route;
         if purpose == Purpose::Control {
             return self.tell_gossip(asker, answerer, up);
         }
@@ -194,13 +196,13 @@ impl World {
     /// A process ended: its connections are gone, and its peers notice sooner or later.
     pub(super) fn break_links_of(&mut self, number: u16) {
         for other in (0..self.options.nodes).filter(|other| *other != number) {
-            for own in Line::both(number, other) {
+            for own in Route::both(number, other) {
                 let own = self.network.link(own);
                 own.alive = false;
                 own.told = false;
                 own.epoch += 1;
             }
-            for theirs in Line::both(other, number) {
+            for theirs in Route::both(other, number) {
                 let notice = self.network.delay(MS, 1_500 * MS);
                 self.break_link(theirs, notice);
             }
@@ -210,9 +212,9 @@ impl World {
     /// A process started: it reaches out, and the others reach it.
     pub(super) fn try_links_of(&mut self, number: u16) {
         for other in (0..self.options.nodes).filter(|other| *other != number) {
-            for line in Line::both(number, other).into_iter().chain(Line::both(other, number)) {
+            for route in Route::both(number, other).into_iter().chain(Route::both(other, number)) {
                 let after = self.network.delay(MS, 20 * MS);
-                self.heap.push(self.now + after, Event::LinkTry { line });
+                self.heap.push(self.now + after, Event::LinkTry { route });
             }
         }
     }
@@ -220,12 +222,12 @@ impl World {
     /// Cuts one direction, or mends it.
     pub(super) fn cut(&mut self, from: u16, to: u16, add: bool) {
         self.network.cut(from, to, add);
-        for line in Line::both(from, to).into_iter().chain(Line::both(to, from)) {
+        for route in Route::both(from, to).into_iter().chain(Route::both(to, from)) {
             let (event, low, high) = if add {
-                let epoch = self.network.link(line).epoch;
-                (Event::LinkIdle { line, epoch }, 100 * MS, 3_000 * MS)
+                let epoch = self.network.link(route).epoch;
+                (Event::LinkIdle { route, epoch }, 100 * MS, 3_000 * MS)
             } else {
-                (Event::LinkTry { line }, MS, 100 * MS)
+                (Event::LinkTry { route }, MS, 100 * MS)
             };
             let after = self.network.delay(low, high);
             self.heap.push(self.now + after, event);
@@ -279,7 +281,8 @@ impl World {
     /// Confirms what never arrives.
     fn confirm(&mut self, flight: &Flight, frame: &Frame, kind: Kind) {
         let header = Header { kind: kind.as_u8(), ..frame.header };
-        let reply = MergeReply { fsynced: self.options.durability == Durability::Sync };
+        let fsynced = self.options.durability == Durability::Sync;
+        let reply = MergeReply { fsynced, refused: Refused::default() };
         let bytes = Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out));
         self.heap.push(
             self.now + MS,

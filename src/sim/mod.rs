@@ -2,8 +2,8 @@
 //!
 //! One thread, virtual time, one heap of events. The nodes in it run the same `protocol::shard` and
 //! `protocol::membership` as the server, turned in the same way, and talk in real encoded frames and datagrams;
-//! network, disks, processes and clocks are models that fail as the seed says. A seed and a commit replay a run exactly,
-//! on any machine: draws are integers, and order never comes from a hash table.
+//! network, disks, processes and clocks are models that fail as the seed says. A seed and a commit replay a run
+//! exactly, on any machine: draws are integers, and order never comes from a hash table.
 //!
 //! ```text
 //!   options --drawn from the seed--> world
@@ -23,6 +23,7 @@
 pub mod capabilities;
 mod convergence;
 mod crowd;
+mod deletes;
 pub mod detector;
 mod disk;
 mod draw;
@@ -55,7 +56,7 @@ use bytes::Bytes;
 use self::disk::Ask;
 use self::draw::Draw;
 use self::nemesis::Undo;
-use self::network::{Flight, Letter, Line};
+use self::network::{Flight, Letter, Route};
 use self::node::SeatId;
 use self::world::World;
 use crate::protocol::ring::LayoutId;
@@ -88,11 +89,11 @@ enum Event {
     /// The interval between two fsyncs is over.
     SyncTick { node: u16, life: u32 },
     /// An asker notices that its connection broke.
-    LinkDown { line: Line, epoch: u32 },
+    LinkDown { route: Route, epoch: u32 },
     /// An asker reaches out.
-    LinkTry { line: Line },
+    LinkTry { route: Route },
     /// A connection has been silent for as long as it may be.
-    LinkIdle { line: Line, epoch: u32 },
+    LinkIdle { route: Route, epoch: u32 },
     /// A datagram or a frame arrives on a control connection.
     Letter(Letter),
     /// A detector's turn.

@@ -1,12 +1,11 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. Two cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
-//! `Layout::with_two_copies_on_one_node`).
+//! program as it ships. Three cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
+//! `Shard::break_reaping`, `Shard::trust_heads`, `Layout::with_two_copies_on_one_node`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
-//! No mutation, and why: rule 8 (nothing is reaped yet), 10 and 11 (there is one layout, and nobody is removed), 13
-//! (nothing strips a vector).
+//! No mutation, and why: rules 10 and 11 (there is one layout, and nobody is removed).
 
 /// A rule that the world breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +55,18 @@ pub enum Mutation {
     KeepStandInActor,
     /// Some leaves of the hash tree are not listed.
     SkipTreeLeaf,
+    /// Rule 8: a tombstone is reaped though one owner was not asked.
+    ReapTooEarly,
+    /// Rule 8: a tombstone is reaped though nobody was asked about hints.
+    ReapDespiteHints,
+    /// Rule 8: what the clock covers and the copy does not know is joined all the same.
+    TakeObsoleteBack,
+    /// Rule 13: an entry of a vector is stripped without asking anybody.
+    StripUnproven,
+    /// A stored hash tree outlives the writes that come after it.
+    BelieveStaleTree,
+    /// Rules 4 and 5: the head of an item is taken for the item.
+    TrustHead,
     /// A request's time counts from its turn, not from its arrival: it is served after its asker has given up.
     ForgetArrival,
     /// A member that was found unreachable is never spoken to again.
@@ -68,7 +79,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -91,6 +102,12 @@ impl Mutation {
         Self::CountHintsAsOwners,
         Self::KeepStandInActor,
         Self::SkipTreeLeaf,
+        Self::ReapTooEarly,
+        Self::ReapDespiteHints,
+        Self::TakeObsoleteBack,
+        Self::StripUnproven,
+        Self::BelieveStaleTree,
+        Self::TrustHead,
         Self::ForgetArrival,
         Self::ForgetUnreachable,
         Self::RepeatGossip,

@@ -4,7 +4,7 @@
 //! `Options::damaged_owners_max` may lose what they held. Everything else may happen to everybody at once.
 
 use super::Event;
-use super::network::Line;
+use super::network::Route;
 use super::node::SeatId;
 use super::options::Fault;
 use super::world::{Phase, World};
@@ -64,14 +64,17 @@ impl World {
             Fault::Reset if other != number => {
                 // One of the two, or both.
                 let which = self.nemesis.between(1, 3);
-                for (bit, line) in [1, 2].into_iter().zip(Line::both(number, other)) {
+                for (bit, route) in [1, 2].into_iter().zip(Route::both(number, other)) {
                     if which & bit > 0 {
-                        self.break_link(line, MS);
+                        self.break_link(route, MS);
                     }
                 }
             }
             Fault::OneWayCut | Fault::Clog | Fault::Reset => {}
             Fault::Crash => {
+                if self.cleanly.chance(500_000) {
+                    self.leave_trees(number);
+                }
                 self.stop(number, "killed");
                 self.heap.push(self.now + lasts, Event::Start { node: number });
             }
@@ -105,6 +108,7 @@ impl World {
                 if self.may_damage(number) {
                     let rotten = self.nodes[at].disk.rot_header(&mut self.disks);
                     self.nodes[at].damaged |= rotten;
+                    self.nodes[at].rotten |= rotten;
                 }
             }
             Fault::BitRot => {
@@ -112,6 +116,7 @@ impl World {
                     let broken = self.options.mutation;
                     let rotten = self.nodes[at].disk.rot(&mut self.disks, broken);
                     self.nodes[at].damaged |= rotten.is_some();
+                    self.nodes[at].rotten |= rotten.is_some();
                 }
             }
             Fault::ReadErrors => {

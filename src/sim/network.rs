@@ -53,13 +53,13 @@ pub(super) enum Purpose {
 
 /// Which connection: who reaches out, to whom, what for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct Route {
     pub(super) asker: u16,
     pub(super) answerer: u16,
     pub(super) purpose: Purpose,
 }
 
-impl Line {
+impl Route {
     pub(super) fn data(asker: u16, answerer: u16) -> Self {
         Self { asker, answerer, purpose: Purpose::Data }
     }
@@ -147,8 +147,8 @@ impl Network {
         usize::from(from) * self.nodes + usize::from(to)
     }
 
-    pub(super) fn link(&mut self, line: Line) -> &mut Link {
-        let at = self.at(line.asker, line.answerer) * 2 + usize::from(line.purpose == Purpose::Control);
+    pub(super) fn link(&mut self, route: Route) -> &mut Link {
+        let at = self.at(route.asker, route.answerer) * 2 + usize::from(route.purpose == Purpose::Control);
         &mut self.links[at]
     }
 
@@ -207,7 +207,7 @@ impl Network {
         let (from, to) = (flight.from, flight.to);
         let way = self.ways[self.at(from, to)];
         let (asker, answerer) = if flight.answer { (to, from) } else { (from, to) };
-        let link = *self.link(Line::data(asker, answerer));
+        let link = *self.link(Route::data(asker, answerer));
         if way.cuts > 0 || !link.alive || link.epoch != flight.epoch || self.draw.chance(self.options.loss) {
             return Fate::Lost;
         }
@@ -238,7 +238,7 @@ impl Network {
         let (from, to) = (letter.from, letter.to);
         let way = self.ways[self.at(from, to)];
         let (asker, answerer) = if letter.answer { (to, from) } else { (from, to) };
-        let link = *self.link(Line::control(asker, answerer));
+        let link = *self.link(Route::control(asker, answerer));
         if way.cuts > 0 || !link.alive || link.epoch != letter.epoch {
             return Fate::Lost;
         }

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Event;
 use super::disk::{Ask, Desk, Disk};
 use super::draw::Draw;
 use super::finding::{Checker, Finding};
 use super::gossip::Gossip;
 use super::mutation::Mutation;
-use super::world::World;
-use crate::protocol::replica::{Batch, HintPage, ItemKey, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
-use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
+use super::world::{Phase, World};
+use crate::protocol::replica::{Batch, HintPage, ItemPage, KeyKind, ReadError, ReadId, ScanPage};
+use crate::protocol::shard::{BrokenReaping, Now, Output, PeerIndex, Shard, ShardConfig, Source, SourceId, View};
 use crate::protocol::types::limits::{BUDGET_MS_MAX, FRAME_BYTES_MAX};
 use crate::protocol::types::{Durability, Instant, WallTime};
 use crate::protocol::wire::{Frame, FrameDecoder, Kind};
@@ -80,6 +82,8 @@ pub(super) struct Node {
     pub(super) unverified: bool,
     /// It lost, or may have lost, something that it held.
     pub(super) damaged: bool,
+    /// Bytes of its disk changed without a write, on this disk or on the one that it was copied from.
+    pub(super) rotten: bool,
     /// Two processes ran under its name: a copy that it confirmed is on one of two disks.
     pub(super) split: bool,
     pub(super) view: Arc<View>,
@@ -116,6 +120,7 @@ impl Node {
             drift_ppm: if wall_ms_max == 0 { 0 } else { drift_ppm },
             unverified: false,
             damaged: false,
+            rotten: false,
             split: false,
             view,
         }
@@ -146,6 +151,7 @@ impl World {
         node.life += 1;
         node.running = true;
         let generation = node.disk.open();
+        let clocks = node.clocks(self.now);
         let shards = u16::try_from(node.seats.len()).expect("at most 4 shards");
         for (shard, seat) in (0..shards).zip(&mut node.seats) {
             let mut seed = self.boot.seed();
@@ -162,11 +168,29 @@ impl World {
                 hint_bytes_max: self.options.hint_bytes_max,
             };
             let mut asks = Vec::new();
-            let mut desk = Desk { disk: &mut node.disk, draw: &mut self.disks, asks: &mut asks, pending, broken: None };
+            let broken = self.options.mutation.filter(|broken| *broken == Mutation::BelieveStaleTree);
+            let mut desk = Desk { disk: &mut node.disk, draw: &mut self.disks, asks: &mut asks, pending, broken };
             match Shard::new(config, node.view.clone(), seed, &mut desk) {
                 Ok(mut made) => {
                     if self.options.mutation == Some(Mutation::KeepStandInActor) {
                         made.keep_stand_in_actors();
+                    }
+                    let broken = match self.options.mutation {
+                        Some(Mutation::ReapTooEarly) => Some(BrokenReaping::SkipOwner),
+                        Some(Mutation::ReapDespiteHints) => Some(BrokenReaping::IgnoreHints),
+                        Some(Mutation::TakeObsoleteBack) => Some(BrokenReaping::TakeBack),
+                        Some(Mutation::StripUnproven) => Some(BrokenReaping::StripUnproven),
+                        _ => None,
+                    };
+                    if let Some(how) = broken {
+                        made.break_reaping(how);
+                    }
+                    // A tree that was left says what should be there, and rot needs looking for.
+                    if self.phase != Phase::Load {
+                        made.verify(clocks);
+                    }
+                    if self.options.mutation == Some(Mutation::TrustHead) {
+                        made.trust_heads();
                     }
                     seat.shard = Some(made);
                 }
@@ -184,6 +208,23 @@ impl World {
         }
         self.begin_gossip(number, generation);
         self.try_links_of(number);
+    }
+
+    /// A process that was told to end commits its hash trees last, as the driver does.
+    pub(super) fn leave_trees(&mut self, number: u16) {
+        if !self.nodes[usize::from(number)].running {
+            return;
+        }
+        self.log(|| format!("n{} leaves its hash trees", number + 1));
+        for seat in 0..self.nodes[usize::from(number)].seats.len() {
+            while let Some(shard) = &mut self.nodes[usize::from(number)].seats[seat].shard {
+                let batch = shard.store_trees();
+                // A full disk takes none, and the next process builds them.
+                if batch.mutations.is_empty() || self.commit(number, batch).is_none() {
+                    break;
+                }
+            }
+        }
     }
 
     /// Ends a node's process; what the operating system has stays.
@@ -334,6 +375,12 @@ impl World {
             return Some(disk.promised());
         }
         match self.options.mutation {
+            Some(Mutation::BelieveStaleTree) => {
+                let outdates = |at: &crate::protocol::replica::Mutation| {
+                    at.value.is_none() && at.key.first() == Some(&(KeyKind::Tree as u8))
+                };
+                batch.mutations.retain(|mutation| !outdates(mutation));
+            }
             Some(Mutation::DropCommits) if self.mutants.chance(20_000) => return Some(disk.sequence),
             Some(Mutation::StoreElsewhere) if self.mutants.chance(20_000) => {
                 let partitions = u16::try_from(self.options.partitions).unwrap_or(u16::MAX);
@@ -358,13 +405,15 @@ impl World {
         let kinds = [KeyKind::Item as u8, KeyKind::Hint as u8];
         let item = |at: &&crate::protocol::replica::Mutation| at.key.first().is_some_and(|kind| kinds.contains(kind));
         let shown: Vec<_> = batch.mutations.iter().filter(item).cloned().collect();
+        let mut before: BTreeMap<Bytes, Option<Bytes>> = BTreeMap::new();
+        for mutation in &shown {
+            let held = disk.held(mutation.partition, &mutation.key).cloned();
+            before.entry(mutation.key.clone()).or_insert(held);
+        }
         disk.commit(batch)?;
         for mutation in shown {
-            let Some(record) = &mutation.value else { continue };
-            let hint = ItemKey::from_hint_bytes(mutation.key.clone()).and_then(|key| key.hint_parts());
-            let key = hint.map_or(mutation.key.clone(), |(_, _, item)| item.as_bytes().clone());
-            let hint = mutation.key.first() == Some(&(KeyKind::Hint as u8));
-            if let Err(finding) = self.oracle.committed((named, hint), mutation.partition, &key, record) {
+            let before = before.insert(mutation.key.clone(), mutation.value.clone()).flatten();
+            if let Err(finding) = self.committed(named, &mutation, before) {
                 self.finding.get_or_insert(finding);
             }
         }
@@ -454,6 +503,14 @@ impl World {
         let node = &self.nodes[usize::from(seat.node)];
         let Some(place) = node.seats.get(usize::from(seat.shard)) else { return };
         let Some(shard) = &place.shard else { return };
+        if shard.counters().rot_found > 0 && !node.rotten {
+            let text = format!(
+                "shard {} of n{} found that bytes changed without a write, on a disk where none did",
+                seat.shard,
+                seat.node + 1
+            );
+            self.finding.get_or_insert(Finding::new(Checker::Convergence, text));
+        }
         let overdue = place.due.first().filter(|(at, _)| *at <= self.now);
         if let Some((at, source)) = overdue {
             let text = format!(

@@ -92,6 +92,8 @@ pub struct LoadOptions {
     pub value_bytes_max: u64,
     /// Chance of a value that travels on the bulk lane, in a million.
     pub bulk: u32,
+    /// Chance of a value of which replicas send the head, in a million.
+    pub large: u32,
     /// Chance that a request allows a sloppy quorum, in a million.
     pub sloppy: u32,
 }
@@ -291,7 +293,7 @@ impl Options {
             w,
             durability,
             hint_bytes_max: draw.pick(&[3_000, 1_000_000, 1_000_000_000]),
-            load: load(&mut draw),
+            load: load(&mut draw, seed),
             network: network(&mut draw),
             gossip: GossipOptions { speed: 1, loss: 0, late: 0, duplicate: 0 },
             disk: DiskOptions {
@@ -366,7 +368,9 @@ fn quorum(draw: &mut Draw, nodes: u16) -> (u8, u8, u8) {
     (small(n), small(r), small(w))
 }
 
-fn load(draw: &mut Draw) -> LoadOptions {
+fn load(draw: &mut Draw, seed: u64) -> LoadOptions {
+    // This came later: a stream of its own leaves the draws of all else what they were.
+    let large = Draw::new(seed, "large values").pick(&[0, 0, 0, 100_000, 500_000]);
     let mut some = |most: u64| u16::try_from(draw.between(0, most)).expect("a few sessions");
     let (readers, blind_writers, chain_writers, modifiers) = (some(4), some(3), some(3), some(5));
     let (deleters, scanners) = (some(2), some(1));
@@ -388,6 +392,7 @@ fn load(draw: &mut Draw) -> LoadOptions {
         answer_loss: draw.pick(&[0, 0, 5_000, 50_000]),
         value_bytes_max: draw.pick(&[16, 100, 1_000]),
         bulk: draw.pick(&[0, 0, 2_000]),
+        large,
         sloppy: draw.pick(&[0, 300_000, 1_000_000]),
     }
 }

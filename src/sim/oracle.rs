@@ -88,6 +88,10 @@ pub(super) struct Item {
     places: BTreeMap<Dot, usize>,
     /// What a strict read that begins now must know.
     pub(super) floor: VersionVector,
+    /// What some owner has reaped: deleted, and forgotten since (rule 8).
+    pub(super) gone: VersionVector,
+    /// What some owner has stripped from the item's past (rule 13).
+    pub(super) stripped: VersionVector,
     /// Sessions that write it, when all of them read first.
     pub(super) modifiers: Option<usize>,
     /// Attempts of writes whose outcome no client knows.
@@ -128,10 +132,17 @@ impl Oracle {
             dots: Vec::new(),
             places: BTreeMap::new(),
             floor: VersionVector::new(),
+            gone: VersionVector::new(),
+            stripped: VersionVector::new(),
             modifiers: None,
             unknown: 0,
         });
         at
+    }
+
+    /// The place of the item with a storage key.
+    pub(super) fn place_of(&self, key: &Bytes) -> Option<usize> {
+        self.by_key.get(key).copied()
     }
 
     /// The item with a storage key.
@@ -182,16 +193,24 @@ impl Oracle {
         item.check(&state.context(), &held, &format!("{node} stored")).map_err(|text| siblings(&text))
     }
 
-    /// A client was told what a strict read saw. `floor` is what it had to know when it began.
+    /// A client was told what a strict read saw. `floor` is what it had to know when it began, `gone` what was reaped
+    /// by then.
     pub(super) fn read(
         &mut self,
         at: usize,
         versions: &[Version],
         context: &Context,
-        floor: &VersionVector,
+        (floor, gone): (&VersionVector, &VersionVector),
         who: &str,
     ) -> Result<(), Finding> {
         let item = &self.items[at];
+        if let Some(back) = versions.iter().find(|version| gone.covers(version.dot)) {
+            let text = format!(
+                "{who} was shown {} (write {}) of {:?}, which was deleted and reaped before the read began",
+                back.dot, back.write_id, item.address
+            );
+            return Err(Finding::new(Checker::Deletes, text));
+        }
         for version in versions {
             let known = item.places.get(&version.dot).and_then(|place| item.dots.get(*place));
             let same = known.is_some_and(|seen| seen.write_id == version.write_id && seen.checksum == version.checksum);
@@ -211,7 +230,7 @@ impl Oracle {
             let text = format!("{who} was shown write {} of {:?} twice", version.write_id, item.address);
             return Err(siblings(&text));
         }
-        if let Some(missing) = floor.iter().find(|dot| !context.vector.covers(*dot)) {
+        if let Some(missing) = floor.iter().find(|dot| !context.vector.covers(*dot) && !item.is_over(*dot)) {
             let known = item.places.get(&missing).and_then(|place| item.dots.get(*place));
             let write = known.map(|seen| seen.write_id.to_string()).unwrap_or_default();
             let acked = known.and_then(|seen| self.writes.get(&seen.write_id)).is_some_and(|w| w.acked.is_some());
@@ -275,7 +294,8 @@ impl Oracle {
             // What a stand-in kept went to its owner: the copy is lost with the disk that has it by then.
             let elsewhere = owners.iter().filter(|owner| stood_in && !copies.iter().any(|(node, _)| node == *owner));
             let lost = copies.iter().map(|(node, _)| node).chain(elsewhere).filter(|node| damaged(**node)).count();
-            (!past.covers(dot) && lost < w).then_some((seen.write_id, dot))
+            let over = self.items.get(at)?.is_over(dot);
+            (!past.covers(dot) && !over && lost < w).then_some((seen.write_id, dot))
         };
         self.items.get(at)?.dots.iter().find_map(acked)
     }
@@ -362,6 +382,11 @@ impl Item {
         });
     }
 
+    /// Whether an owner may know nothing of a dot any more: it was deleted and reaped, or replaced and stripped.
+    pub(super) fn is_over(&self, dot: Dot) -> bool {
+        self.gone.covers(dot) || self.stripped.covers(dot)
+    }
+
     /// Every dot that a commit ever showed.
     pub(super) fn all_dots(&self) -> impl Iterator<Item = Dot> {
         self.dots.iter().map(|seen| seen.dot)
@@ -402,8 +427,10 @@ impl Item {
     /// No false dominance.
     fn dominated(&self, past: &VersionVector, held: &[Dot]) -> Result<(), String> {
         let winner = held.iter().filter_map(|dot| self.seen(*dot)).map(|seen| (seen.hlc, seen.dot)).max();
-        for seen in self.dots.iter().filter(|seen| past.covers(seen.dot) && !held.contains(&seen.dot)) {
-            let replaced = seen.replaced_by.iter().any(|by| past.covers(self.dots[*by].dot));
+        let dropped = |seen: &&Seen| past.covers(seen.dot) && !held.contains(&seen.dot) && !self.gone.covers(seen.dot);
+        for seen in self.dots.iter().filter(dropped) {
+            let known = |by: &usize| past.covers(self.dots[*by].dot) || self.is_over(self.dots[*by].dot);
+            let replaced = seen.replaced_by.iter().any(known);
             let outlived = self.policy == ConflictPolicy::LastWriterWins
                 && winner.is_some_and(|winner| winner > (seen.hlc, seen.dot));
             if !replaced && !outlived {

@@ -142,12 +142,16 @@ impl World {
             Wish::Get { item } => self.oracle.items[*item].floor.clone(),
             Wish::Put { .. } | Wish::Scan { .. } => VersionVector::new(),
         };
+        let gone = match &wish {
+            Wish::Get { item } => self.oracle.items[*item].gone.clone(),
+            Wish::Put { .. } | Wish::Scan { .. } => VersionVector::new(),
+        };
         let budget_ms = u32::try_from(budget).expect("a few seconds");
         let id = self.crowd.begun;
         let sloppy = self.phase == Phase::Load && self.crowd.draw.chance(self.options.load.sloppy);
         let strictness = if sloppy { Strictness::Sloppy } else { Strictness::Strict };
         let floor = if sloppy { VersionVector::new() } else { floor };
-        let operation = Operation { session: number, wish, attempt: 0, node, budget_ms, strictness, floor };
+        let operation = Operation { session: number, wish, attempt: 0, node, budget_ms, strictness, floor, gone };
         self.crowd.operations.insert(id, operation);
         self.attempt(id, node);
     }
@@ -277,7 +281,9 @@ impl World {
         let (now, node) = (self.now / MS, operation.node + 1);
         let who = format!("operation {id} (session {}, at n{node}, answered at {now} ms)", operation.session);
         self.log(|| format!("{who} read item {item}: {} versions, past {:?}", reply.versions.len(), context.vector));
-        if let Err(finding) = self.oracle.read(item, &reply.versions, &context, &operation.floor, &who) {
+        if let Err(finding) =
+            self.oracle.read(item, &reply.versions, &context, (&operation.floor, &operation.gone), &who)
+        {
             self.finding.get_or_insert(finding);
         }
         if self.options.reads_are_monotonic()
@@ -337,7 +343,7 @@ impl World {
         for copy in &reply.stored.copies {
             let peer = self.nodes[0].view.peer_of(copy.node);
             let Some(node) = peer.and_then(|peer| self.nodes.get(peer.as_index())) else { continue };
-            if node.damaged {
+            if node.damaged || seen.is_over(reply.dot) {
                 continue;
             }
             let knows = |node: &super::node::Node, key: &Bytes| {

@@ -20,7 +20,7 @@
 
 use super::Event;
 use super::nemesis::Undo;
-use super::network::Line;
+use super::network::Route;
 use super::node::Node;
 use super::world::World;
 
@@ -55,6 +55,7 @@ impl World {
         twin.unverified = unverified;
         twin.damaged = true;
         twin.split = true;
+        twin.rotten = original.rotten;
         twin.life = self.twin_lives;
         self.nodes.push(twin);
         self.twin_of = Some(of);
@@ -79,13 +80,14 @@ impl World {
         let original = &mut self.nodes[usize::from(of)];
         drop(original.disk.replace(twin.disk.committed_image()));
         original.unverified |= twin.unverified;
+        original.rotten |= twin.rotten;
         self.heap.push(self.now + MS, Event::Start { node: of });
     }
 
     /// Whether a peer lets a process in, as `server::members` decides: not while another one of its node is connected.
-    pub(super) fn lets_in(&mut self, line: Line) -> bool {
+    pub(super) fn lets_in(&mut self, route: Route) -> bool {
         let Some(of) = self.twin_of else { return true };
-        let Line { asker, answerer, .. } = line;
+        let Route { asker, answerer, .. } = route;
         let place = self.twin_place();
         let other = match asker {
             _ if asker == place => of,
@@ -93,13 +95,13 @@ impl World {
             _ => return true,
         };
         // A node's own certificate from outside is always refused.
-        let connected = Line::both(other, answerer).into_iter().any(|line| self.network.link(line).alive);
+        let connected = Route::both(other, answerer).into_iter().any(|route| self.network.link(route).alive);
         let refused = self.identity(asker) == answerer || connected;
         let count = if refused { &mut self.tally.twins_refused } else { &mut self.tally.twins_let_in };
         *count += u64::from(asker == place);
         if refused {
             let after = self.network.delay(100 * MS, 500 * MS);
-            self.heap.push(self.now + after, Event::LinkTry { line });
+            self.heap.push(self.now + after, Event::LinkTry { route });
         }
         !refused
     }

@@ -7,9 +7,10 @@
 //!   check   every item is read through several nodes; then the stores themselves are looked into
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Event;
@@ -92,6 +93,10 @@ pub struct Tally {
     pub twins_let_in: u64,
     /// Connections of theirs that a peer refused.
     pub twins_refused: u64,
+    /// Items reaped.
+    pub reaped: u64,
+    /// Vectors stripped.
+    pub stripped: u64,
     /// Most versions that one item had.
     pub versions_max: u64,
 }
@@ -116,6 +121,8 @@ impl Tally {
         self.twins += run.twins;
         self.twins_let_in += run.twins_let_in;
         self.twins_refused += run.twins_refused;
+        self.reaped += run.reaped;
+        self.stripped += run.stripped;
         self.versions_max = self.versions_max.max(run.versions_max);
     }
 }
@@ -140,10 +147,14 @@ pub(super) struct World {
     pub(super) turns: Draw,
     pub(super) nemesis: Draw,
     pub(super) mutants: Draw,
+    /// Whether a process is told to end, or killed.
+    pub(super) cleanly: Draw,
     pub(super) gossip: Draw,
     /// The node of which two processes run, and how many lives their second ones had.
     pub(super) twin_of: Option<u16>,
     pub(super) twin_lives: u32,
+    /// Since when each hint has been as it is, by the node that keeps it and its key.
+    pub(super) hints: BTreeMap<(u16, Bytes), u64>,
     /// The counts when everybody had become equal.
     pub(super) settled: Tally,
     healing_until: u64,
@@ -183,9 +194,11 @@ impl World {
             turns: Draw::new(seed, "turns"),
             nemesis: Draw::new(seed, "nemesis"),
             mutants: Draw::new(seed, "mutants"),
+            cleanly: Draw::new(seed, "clean stops"),
             gossip: Draw::new(seed, "gossip"),
             twin_of: None,
             twin_lives: 0,
+            hints: BTreeMap::new(),
             settled: Tally::default(),
             healing_until: 0,
             options,
@@ -237,9 +250,9 @@ impl World {
             | Event::SyncTick { .. }
             | Event::Gossip { .. } => {}
             Event::Deliver(flight) => self.deliver(&flight),
-            Event::LinkDown { line, epoch } => self.link_down(line, epoch),
-            Event::LinkTry { line } => self.link_try(line),
-            Event::LinkIdle { line, epoch } => self.link_idle(line, epoch),
+            Event::LinkDown { route, epoch } => self.link_down(route, epoch),
+            Event::LinkTry { route } => self.link_try(route),
+            Event::LinkIdle { route, epoch } => self.link_idle(route, epoch),
             Event::Letter(letter) => self.receive(letter),
             Event::Act { session } => self.act(session),
             Event::Request { node, operation, attempt, bytes } => self.request(node, operation, attempt, &bytes),
@@ -281,9 +294,9 @@ impl World {
             Event::Looked { seat, .. } => (3, u64::from(seat.node), u64::from(seat.shard), &[]),
             Event::Synced { node, to, .. } => (4, u64::from(*node), *to, &[]),
             Event::SyncTick { node, .. } => (5, u64::from(*node), 0, &[]),
-            Event::LinkDown { line, .. } => (6, u64::from(line.asker), u64::from(line.answerer), &[]),
-            Event::LinkTry { line } => (7, u64::from(line.asker), u64::from(line.answerer), &[]),
-            Event::LinkIdle { line, .. } => (8, u64::from(line.asker), u64::from(line.answerer), &[]),
+            Event::LinkDown { route, .. } => (6, u64::from(route.asker), u64::from(route.answerer), &[]),
+            Event::LinkTry { route } => (7, u64::from(route.asker), u64::from(route.answerer), &[]),
+            Event::LinkIdle { route, .. } => (8, u64::from(route.asker), u64::from(route.answerer), &[]),
             Event::Act { session } => (9, *session as u64, 0, &[]),
             Event::Request { node, operation, bytes, .. } => (10, u64::from(*node), *operation, bytes),
             Event::Answer { operation, bytes, .. } => (11, *operation, 0, bytes),
@@ -452,7 +465,7 @@ impl World {
                 let node = &self.nodes[usize::from(*number)];
                 let record = node.disk.held(item.partition, item.key.as_bytes());
                 let knows = record.and_then(|record| open_copy(&item.address, record).ok());
-                if node.damaged || knows.is_some_and(|held| held.context().covers(*dot)) {
+                if node.damaged || item.is_over(*dot) || knows.is_some_and(|held| held.context().covers(*dot)) {
                     continue;
                 }
                 let text = format!(

@@ -12,13 +12,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch, WriteOptions};
 
 use super::OpenError;
 use super::family::{FORMAT, FORMAT_KEY, Family, FamilyName, parse_format};
+use super::published::Published;
 use super::rebuild::Rebuild;
 use super::syncer::Board;
 use super::tuning::Tuning;
@@ -40,15 +41,9 @@ pub(super) struct Database {
     board: Board,
     /// The flusher's time; it starts at 1.
     tick: AtomicU32,
-    damage: Damage,
-}
-
-/// Column families in which a read has met a damaged block.
-#[derive(Debug, Default)]
-struct Damage {
-    /// How many, for those who only want to know whether there is something new, and for operators.
-    count: Arc<AtomicUsize>,
-    names: Mutex<BTreeSet<FamilyName>>,
+    /// Column families in which a read has met a damaged block.
+    damaged: Mutex<BTreeSet<FamilyName>>,
+    published: Arc<Published>,
 }
 
 /// Why nothing is committed or synced any more.
@@ -63,6 +58,7 @@ impl Database {
         tuning: &Tuning,
         partitions: &[PartitionId],
         sync: SyncFn,
+        published: Arc<Published>,
     ) -> Result<Self, OpenError> {
         let options = tuning.database();
         let mut names = existing(&options, path)?;
@@ -86,8 +82,10 @@ impl Database {
             failure: OnceLock::new(),
             board: Board::default(),
             tick: AtomicU32::new(1),
-            damage: Damage::default(),
+            damaged: Mutex::default(),
+            published,
         };
+        database.published.damaged(0);
         database.rebuild()?;
         database.check_formats()?;
         Ok(database)
@@ -164,7 +162,9 @@ impl Database {
     pub(super) fn sync(&self) -> Result<u64, Failed> {
         self.check()?;
         let covered = self.committed();
+        let began = std::time::Instant::now();
         (self.sync)(&self.db).map_err(|message| self.fail(message))?;
+        self.published.fsynced(began.elapsed());
         // Another thread may have failed meanwhile, and taken dirty pages with it.
         self.check()?;
         Ok(covered)
@@ -205,10 +205,11 @@ impl Database {
 
     /// Notes that a family has a damaged block. The first time it is said aloud; the flusher does the rest.
     pub(super) fn note_damage(&self, name: FamilyName, message: &str) {
-        let mut names = self.damage.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.insert(name) {
-            self.damage.count.store(names.len(), Ordering::Release);
-            drop(names);
+        let mut names = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = names.insert(name);
+        self.published.damaged(names.len());
+        drop(names);
+        if first {
             tracing::error!(
                 family = %name,
                 message,
@@ -218,14 +219,14 @@ impl Database {
         }
     }
 
-    /// How many families are damaged.
-    pub(super) fn damaged_count(&self) -> &Arc<AtomicUsize> {
-        &self.damage.count
+    /// What operators are told.
+    pub(super) fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
     /// The damaged families.
     pub(super) fn damaged(&self) -> BTreeSet<FamilyName> {
-        self.damage.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Moves the flusher's time on. At four a second it lasts for 34 years.

@@ -37,6 +37,9 @@ impl Flusher {
                 database.advance_tick();
                 flush_round(&database, round);
                 watch.round(&database, round);
+                if round % ROUNDS_PER_SAMPLE == 1 {
+                    database.published().sample_from(&database);
+                }
             }
         };
         let thread = thread::Builder::new().name("flusher".to_owned()).spawn(run)?;
@@ -95,10 +98,19 @@ pub(super) fn flush(database: &Database, family: &Family, wait: bool) {
 
 /// Log files on the disk, live or about to go.
 pub(super) fn log_files(database: &Database) -> usize {
+    log_entries(database).count()
+}
+
+/// Log files, and their bytes.
+pub(super) fn log_sizes(database: &Database) -> (usize, u64) {
+    let bytes = |entry: std::fs::DirEntry| entry.metadata().map_or(0, |metadata| metadata.len());
+    log_entries(database).map(bytes).fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
+}
+
+fn log_entries(database: &Database) -> impl Iterator<Item = std::fs::DirEntry> {
     let path: PathBuf = database.db().path().to_owned();
-    let is_log = |name: &std::ffi::OsStr| name.as_encoded_bytes().ends_with(b".log");
-    let entries = std::fs::read_dir(path).into_iter().flatten();
-    entries.filter(|entry| entry.as_ref().is_ok_and(|entry| is_log(&entry.file_name()))).count()
+    let is_log = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".log");
+    std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).filter(is_log)
 }
 
 /// The clock of the marks. Commits read it instead of asking the operating system for the time.
@@ -107,6 +119,8 @@ const TICK: Duration = Duration::from_millis(250);
 const AGE_TICKS: u32 = 240;
 /// Log files are counted once a second.
 const ROUNDS_PER_COUNT: u32 = 4;
+/// Numbers for operators are sampled every two seconds.
+const ROUNDS_PER_SAMPLE: u32 = 8;
 /// More log files than this are in the way: restart time, open files. Each flush of any family makes one.
 const LOG_FILES_MAX: usize = 32;
 /// Flushes begun at once when there are too many log files. RocksDB does one at a time; more only wait in its queue.

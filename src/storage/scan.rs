@@ -18,6 +18,7 @@ use super::family::FamilyName;
 use crate::protocol::merkle::{Listed, item_hash};
 use crate::protocol::replica::{ItemPage, ItemRange, KeyKind, ReadError, ScanPage, ScanRange};
 use crate::protocol::types::PartitionId;
+use crate::protocol::version::is_reapable;
 
 /// A scan that is under way.
 #[derive(Debug)]
@@ -131,7 +132,11 @@ pub(super) fn page_of_items(database: &Database, range: &ItemRange) -> Result<It
         }
         if key > range.after.as_ref() {
             bytes += record.len();
-            page.items.push(Listed { key: Bytes::copy_from_slice(key), hash: item_hash(key, record) });
+            page.items.push(Listed {
+                key: Bytes::copy_from_slice(key),
+                hash: item_hash(key, record),
+                reapable: is_reapable(record),
+            });
         }
         rows.next();
     }

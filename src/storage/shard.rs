@@ -250,9 +250,12 @@ impl Storage for ShardStorage<'_> {
         let clock = database.db().get_pinned_cf(&column.handle, [KeyKind::Clock as u8]);
         let name = FamilyName::Partition(partition);
         let clock = clock.map_err(|error| database.unreadable(name, error))?;
+        let tree = database.db().get_pinned_cf(&column.handle, [KeyKind::Tree as u8]);
+        // A tree that cannot be read is built again; what is beside it is what counts.
+        let tree = tree.ok().flatten().map(|record| Bytes::copy_from_slice(&record));
         let rows = rows_of_kind(database, name, &column.handle, KeyKind::Change)?;
         let log: Result<_, _> = rows.into_iter().map(|(key, entry)| Ok((change_sequence(&key)?, entry))).collect();
-        Ok(PartitionImage { clock: clock.map(|record| Bytes::copy_from_slice(&record)), log: log? })
+        Ok(PartitionImage { clock: clock.map(|record| Bytes::copy_from_slice(&record)), log: log?, tree })
     }
 }
 

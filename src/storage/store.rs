@@ -10,7 +10,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::boot::{self, Boot, BootError, Claim};
@@ -20,6 +19,7 @@ use super::family::{FORMAT, FamilyName};
 use super::flusher::{self, Flusher};
 use super::meta::{self, Meta, MetaError};
 use super::pool::ReadPool;
+use super::published::Published;
 use super::rebuild::{RebuildError, Rebuilt, parse_reports};
 use super::syncer::Syncer;
 use super::tuning::Tuning;
@@ -208,7 +208,7 @@ impl Store {
     /// Opens with another way to sync the log.
     pub(super) fn open_with(options: StoreOptions, sync: SyncFn) -> Result<Self, OpenError> {
         let directory = DataDirectory::open(&options.path)?;
-        let mut store = Self::start(directory, options, &[], sync)?;
+        let mut store = Self::start(directory, options, &[], sync, Arc::default())?;
         store.found_clean = store.take_clean_marker()?;
         Ok(store)
     }
@@ -219,9 +219,10 @@ impl Store {
         options: StoreOptions,
         partitions: &[PartitionId],
         sync: SyncFn,
+        published: Arc<Published>,
     ) -> Result<Self, OpenError> {
         let tuning = Tuning::new(&options);
-        let database = Database::open(&directory.database(), &tuning, partitions, sync)?;
+        let database = Database::open(&directory.database(), &tuning, partitions, sync, published)?;
         let database = Arc::new(database);
         let no_thread = |source| OpenError::Thread { path: options.path.clone(), source };
         let pool = ReadPool::spawn(&database, options.read_threads).map_err(no_thread)?;
@@ -263,10 +264,10 @@ impl Store {
             return Err(OpenError::ShardsRunning { path: self.options.path, seats });
         }
         let Self { pool, syncer, flusher, database, options, found_clean, booted, directory, .. } = self;
-        let sync = database.sync_fn();
+        let (sync, published) = (database.sync_fn(), Arc::clone(database.published()));
         // The threads end here, and with the last share of it the database is closed.
         drop((pool, syncer, flusher, database));
-        let reopened = Self::start(directory, options, partitions, sync)?;
+        let reopened = Self::start(directory, options, partitions, sync, published)?;
         Ok(Self { found_clean, booted, ..reopened })
     }
 
@@ -291,8 +292,14 @@ impl Store {
 
     /// How many column families have a damaged block, as far as reads have met one. They are rebuilt at the next open.
     #[must_use]
-    pub fn damaged(&self) -> Arc<AtomicUsize> {
-        Arc::clone(self.database.damaged_count())
+    pub fn damaged(&self) -> usize {
+        self.database.damaged().len()
+    }
+
+    /// What operators are told. It goes on saying it when partitions are created.
+    #[must_use]
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(self.database.published())
     }
 
     /// The node's own records.

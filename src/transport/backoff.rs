@@ -32,6 +32,11 @@ impl Backoff {
         half + Duration::from_nanos(self.random.next_u64() % (span + 1))
     }
 
+    /// A random number, for jitter elsewhere.
+    pub(super) fn jitter(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
     /// A session lasted: the next failure is a first one.
     pub(super) fn reset(&mut self) {
         self.failures = 0;

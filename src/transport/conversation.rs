@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::bundle::Bundle;
 use super::closing::explain;
@@ -12,6 +13,7 @@ use super::service::unsupported;
 use super::session::{Peer, Session, SessionError};
 use super::settings::Purpose;
 use super::tally::{Event, Tally};
+use super::tenure::{End, Tenure};
 use crate::protocol::ring::LayoutId;
 use crate::protocol::wire::{Frame, FrameDecoder, Header, Kind, encode_control};
 
@@ -45,6 +47,7 @@ pub struct Conversation {
     purpose: Purpose,
     frame_bytes_max: usize,
     streams: [(quinn::SendStream, quinn::RecvStream, LaneQueue); 2],
+    tenure: Tenure,
 }
 
 /// Takes what a peer answers.
@@ -60,6 +63,7 @@ enum Part {
     Read(quinn::RecvStream),
     Write(quinn::SendStream, LaneQueue),
     Datagrams,
+    Tenure(Tenure),
 }
 
 /// Which kind of part has finished.
@@ -81,7 +85,9 @@ impl Session {
         let (normal, normal_queue) = LaneSender::new();
         let (bulk, bulk_queue) = LaneSender::new();
         let streams = [(self.send, self.receive, normal_queue), (send, receive, bulk_queue)];
-        let conversation = Conversation { peer: self.peer, purpose: self.terms.purpose, frame_bytes_max, streams };
+        let tenure = Tenure::begin(&self.peer, End::Connecting, self.renewals);
+        let (peer, purpose) = (self.peer, self.terms.purpose);
+        let conversation = Conversation { peer, purpose, frame_bytes_max, streams, tenure };
         Ok((Lanes { normal, bulk }, conversation))
     }
 }
@@ -93,9 +99,15 @@ impl Conversation {
         &self.peer
     }
 
+    /// When a successor is to be begun. `jitter` is a random number.
+    pub(super) fn renew_at(&self, jitter: u64) -> Instant {
+        self.tenure.renew_at(jitter)
+    }
+
     /// Runs both lanes until the session ends, and says why it did.
     pub(super) async fn run(self, gate: Option<Gate>, tally: Arc<Tally>, listener: &impl Listener) -> SessionError {
-        let Self { peer, purpose, frame_bytes_max, streams } = self;
+        let Self { peer, purpose, frame_bytes_max, streams, tenure } = self;
+        let _enrolled = tally.enrol(peer.connection());
         let run = async |part| match part {
             Part::Write(stream, queue) => write_lane(queue, stream).await.map(|()| Outcome::Written),
             Part::Read(stream) => {
@@ -107,8 +119,10 @@ impl Conversation {
             Part::Datagrams => loop {
                 listener.on_datagram(peer.read_datagram().await?);
             },
+            Part::Tenure(tenure) => Err(tenure.over().await),
         };
         let mut parts = Bundle::new();
+        parts.add(run(Part::Tenure(tenure)));
         let mut writers = streams.len();
         for (send, receive, queue) in streams {
             parts.add(run(Part::Write(send, queue)));

@@ -17,10 +17,10 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::closing::explain;
-use super::session::{Peer, Session, SessionError, Terms};
+use super::session::{Peer, Session, SessionError, Shown, Terms};
 use super::settings::{Purpose, widen};
 use super::tally::{Event, Tally};
-use crate::pki::{Identity, PeerError, Role, peer_identity, tls::SERVER_NAME};
+use crate::pki::{Identity, PeerError, Role, tls::SERVER_NAME};
 use crate::protocol::ring::LayoutId;
 use crate::protocol::types::NodeId;
 use crate::protocol::wire::{Frame, FrameDecoder, Header, Hello, Kind, WireError, decode_control, encode_control};
@@ -80,20 +80,21 @@ async fn accept_until(
     let connection =
         timeout_at(end, connecting).await.map_err(|_| SessionError::Unreachable(terms.deadline))?.map_err(lost)?;
     let greeting = async {
-        let identity = peer_identity(&connection)?;
+        let shown = Shown::by(&connection)?;
+        let identity = shown.identity.clone();
         policy.believe(&identity).map_err(SessionError::NotBelieved)?;
         let (mut send, mut receive) = connection.accept_bi().await.map_err(lost)?;
         let hello = read_hello(&mut receive).await?;
         let version = compare(our_hello, &hello, &identity)?;
         policy.welcome(&identity, &hello).map_err(SessionError::NotBelieved)?;
         write_hello(&mut send, our_hello).await?;
-        Ok((Peer::new(connection.clone(), identity, hello, version), send, receive))
+        Ok((Peer::new(connection.clone(), shown, hello, version), send, receive))
     };
     let (peer, send, receive) = finish(&connection, end, terms.deadline, greeting).await?;
     if terms.purpose != Purpose::Control && peer.node().is_some() {
         widen(&connection);
     }
-    Ok(Session { peer, terms, send, receive, purse: None })
+    Ok(Session { peer, terms, send, receive, purse: None, renewals: None })
 }
 
 /// Connects and makes the connection a session, or closes it. The TLS configuration decides whom to believe; `expected`
@@ -114,16 +115,17 @@ pub async fn connect(
     let connection =
         timeout_at(end, connecting).await.map_err(|_| SessionError::Unreachable(terms.deadline))?.map_err(lost)?;
     let greeting = async {
-        let identity = peer_identity(&connection)?;
+        let shown = Shown::by(&connection)?;
+        let identity = shown.identity.clone();
         let (mut send, mut receive) = connection.open_bi().await.map_err(lost)?;
         write_hello(&mut send, our_hello).await?;
         let hello = read_hello(&mut receive).await?;
         let version = compare(our_hello, &hello, &identity)?;
         check_expected(expected, &identity)?;
-        Ok((Peer::new(connection.clone(), identity, hello, version), send, receive))
+        Ok((Peer::new(connection.clone(), shown, hello, version), send, receive))
     };
     let (peer, send, receive) = finish(&connection, end, terms.deadline, greeting).await?;
-    Ok(Session { peer, terms, send, receive, purse: None })
+    Ok(Session { peer, terms, send, receive, purse: None, renewals: None })
 }
 
 /// Awaits a greeting until its end; closes the connection with the reason when it fails.

@@ -12,9 +12,13 @@
 //! there and needs no timer to learn that a node is gone. Between the death of a connection and `on_down`, frames may
 //! still be taken; they are lost, and `on_down` is what says so.
 //!
+//! A session ends with its tenure (`tenure`). Before that, and soon after this process's credentials were renewed, the
+//! link greets a successor: new frames take it, and the old session is seen out, so the owner notices nothing.
+//!
 //! A link retries for ever: that a node is unreachable is no reason to forget it. To end it say `stop`.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +33,7 @@ use super::greeting::connect;
 use super::lane::{Class, LaneError};
 use super::session::{Peer, SessionError, Terms};
 use super::tally::{Event, Tally};
+use crate::pki::Renewals;
 use crate::protocol::types::NodeId;
 use crate::protocol::wire::{Frame, Hello};
 
@@ -56,6 +61,10 @@ pub trait LinkOwner {
     /// A datagram, on control connections.
     fn on_datagram(&self, datagram: Bytes) {
         drop(datagram);
+    }
+    /// Renewals of the credentials that the outfit is made of, if there can be any.
+    fn renewals(&self) -> Option<Renewals> {
+        None
     }
 }
 
@@ -254,7 +263,10 @@ impl<O: LinkOwner> Keeper<O> {
         let Outfit { endpoint, config, hello } = self.owner.outfit();
         let opening = async {
             let terms = self.terms.terms;
-            let session = connect(&endpoint, config, address, Some(self.terms.node), &hello, terms).await?;
+            let mut session = connect(&endpoint, config, address, Some(self.terms.node), &hello, terms).await?;
+            if let Some(renewals) = self.owner.renewals() {
+                session = session.judged_by(renewals);
+            }
             let lanes = tokio::time::timeout(terms.deadline, session.converse()).await;
             lanes.unwrap_or(Err(SessionError::Unreachable(terms.deadline)))
         };
@@ -269,25 +281,12 @@ impl<O: LinkOwner> Keeper<O> {
     async fn converse(&mut self, address: SocketAddr, lanes: Lanes, talk: Conversation) -> Option<Interruption> {
         let peer = talk.peer().clone();
         let began = Instant::now();
+        let jitter = self.backoff.jitter();
         self.terms.tally.count(Event::Session);
         self.link.0.lock().up = Some((lanes, peer.clone()));
         tracing::info!(node = %self.terms.node, %address, "link up");
         self.owner.on_up(peer.hello());
-        let (reason, interruption) = {
-            let running = talk.run(self.terms.gate.clone(), self.terms.tally.clone(), &*self);
-            tokio::select! {
-                biased;
-                interruption = self.link.given_up(address) => {
-                    let reason = match interruption {
-                        Interruption::Stopped => "the link was stopped",
-                        Interruption::Moved => "the node's address has changed",
-                    };
-                    SessionError::Done.end(peer.connection());
-                    (reason.to_owned(), Some(interruption))
-                }
-                error = running => (error.to_string(), None),
-            }
-        };
+        let (reason, interruption) = self.carry(address, talk, jitter).await;
         self.link.fail(&reason);
         tracing::info!(node = %self.terms.node, %address, reason, "link down");
         self.owner.on_down(&reason);
@@ -299,6 +298,63 @@ impl<O: LinkOwner> Keeper<O> {
         interruption
     }
 
+    /// Runs a session and its successors, until one of them ends before it has a successor.
+    async fn carry(&self, address: SocketAddr, talk: Conversation, jitter: u64) -> (String, Option<Interruption>) {
+        let run = |talk: Conversation| talk.run(self.terms.gate.clone(), self.terms.tally.clone(), self);
+        let mut renewals = self.owner.renewals();
+        let (mut peer, mut renew_at) = (talk.peer().clone(), talk.renew_at(jitter));
+        let mut current = Box::pin(run(talk));
+        let mut successor = none_of(|| self.attempt(address));
+        let mut leaving = None;
+        loop {
+            tokio::select! {
+                biased;
+                interruption = self.link.given_up(address) => return Self::interrupted(&peer, interruption),
+                error = &mut current => return (error.to_string(), None),
+                () = see_out(&mut leaving) => leaving = None,
+                opened = settled(&mut successor) => match opened {
+                    Ok((lanes, talk)) if same_process(&peer, talk.peer()) => {
+                        let fresh = talk.peer().clone();
+                        let before = self.link.0.lock().up.replace((lanes, fresh.clone()));
+                        tracing::debug!(node = %self.terms.node, %address, "the link goes on over a new session");
+                        renew_at = talk.renew_at(jitter);
+                        let old = std::mem::replace(&mut current, Box::pin(run(talk)));
+                        let old_peer = std::mem::replace(&mut peer, fresh);
+                        let until = Instant::now() + SEE_OUT;
+                        leaving = Some(Leaving { session: old, peer: old_peer, _lanes: before, until });
+                    }
+                    // What was on its way to the old process is lost: as if the old session had ended first.
+                    Ok((_, talk)) => {
+                        SessionError::Done.end(talk.peer().connection());
+                        SessionError::Done.end(peer.connection());
+                        return ("the node has restarted".to_owned(), None);
+                    }
+                    Err(Ended::Error(error)) => {
+                        tracing::warn!(node = %self.terms.node, %address, %error, "no successor for a session");
+                        renew_at = Instant::now() + RENEW_AGAIN;
+                    }
+                    Err(Ended::Interrupted(interruption)) => return Self::interrupted(&peer, interruption),
+                },
+                () = tokio::time::sleep_until(renew_at), if successor.is_none() && leaving.is_none() => {
+                    successor = Some(Box::pin(self.attempt(address)));
+                }
+                () = renewed(&mut renewals) => {
+                    let spread = u64::try_from(RENEWED_SPREAD.as_millis()).expect("a few seconds");
+                    renew_at = renew_at.min(Instant::now() + Duration::from_millis(jitter % spread));
+                }
+            }
+        }
+    }
+
+    fn interrupted(peer: &Peer, interruption: Interruption) -> (String, Option<Interruption>) {
+        let reason = match interruption {
+            Interruption::Stopped => "the link was stopped",
+            Interruption::Moved => "the node's address has changed",
+        };
+        SessionError::Done.end(peer.connection());
+        (reason.to_owned(), Some(interruption))
+    }
+
     /// Until the next attempt is due or was asked for.
     async fn wait(&mut self, address: SocketAddr) {
         let wait: Duration = self.backoff.next();
@@ -308,6 +364,57 @@ impl<O: LinkOwner> Keeper<O> {
             tracing::trace!(node = %self.terms.node, "link was nudged");
         }
     }
+}
+
+/// How long an old session may go on beside its successor: longer than a request takes.
+const SEE_OUT: Duration = Duration::from_secs(10);
+/// After a successor could not be greeted.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
+/// Within this long after new credentials all links use them.
+const RENEWED_SPREAD: Duration = Duration::from_secs(5);
+
+/// A session that has a successor. Its lanes are kept, for it ends when nobody could send any more.
+struct Leaving<S> {
+    session: Pin<Box<S>>,
+    peer: Peer,
+    _lanes: Option<(Lanes, Peer)>,
+    until: Instant,
+}
+
+/// Returns once the old session has ended, by itself or because its time is over. Never if there is none.
+async fn see_out<S: Future<Output = SessionError>>(leaving: &mut Option<Leaving<S>>) {
+    let Some(leaving) = leaving else { return std::future::pending().await };
+    if tokio::time::timeout_at(leaving.until, &mut leaving.session).await.is_err() {
+        SessionError::Done.end(leaving.peer.connection());
+    }
+}
+
+/// No attempt, of the type that attempts have.
+fn none_of<A>(_: impl FnOnce() -> A) -> Option<Pin<Box<A>>> {
+    None
+}
+
+/// What became of an attempt, which is gone then. Never returns if there is none.
+async fn settled<A: Future>(attempt: &mut Option<Pin<Box<A>>>) -> A::Output {
+    let Some(pending) = attempt else { return std::future::pending().await };
+    let output = pending.await;
+    *attempt = None;
+    output
+}
+
+/// Returns when credentials were renewed. Never when they cannot be.
+async fn renewed(renewals: &mut Option<Renewals>) {
+    if let Some(watched) = renewals {
+        match watched.changed().await {
+            Ok(()) => return,
+            Err(_) => *renewals = None,
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+fn same_process(one: &Peer, other: &Peer) -> bool {
+    (one.hello().generation, one.hello().disk) == (other.hello().generation, other.hello().disk)
 }
 
 /// Why there is no conversation.

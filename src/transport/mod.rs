@@ -31,6 +31,7 @@
 //! | [`link`] | an asking side that comes back by itself |
 //! | [`exchange`] | requests and their answers, matched |
 //! | [`tally`] | counts for metrics |
+//! | [`tenure`] | how long a session may last |
 //!
 //! Nothing here spawns a task: every part is returned as one future, and whoever calls decides on which thread it
 //! lives. The futures are `Send` when the callbacks are. One session is one task, whatever it has of lanes (`bundle`
@@ -54,6 +55,7 @@ pub mod service;
 pub mod session;
 pub mod settings;
 pub mod tally;
+pub mod tenure;
 
 pub use closing::{CloseCode, explain};
 pub use conversation::{Conversation, Lanes};
@@ -67,7 +69,7 @@ pub use purse::Purse;
 pub use service::{Handler, failure_frame};
 pub use session::{Peer, Session, SessionError, Terms};
 pub use settings::{Offload, Purpose, client_config, server_config};
-pub use tally::{Tally, TallyCounts};
+pub use tally::Tally;
 
 #[cfg(test)]
 mod tests;

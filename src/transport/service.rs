@@ -17,6 +17,7 @@ use super::purse::Purse;
 use super::session::{Peer, Session, SessionError};
 use super::settings::Purpose;
 use super::tally::{Event, Tally};
+use super::tenure::{End, Tenure};
 use crate::protocol::ring::LayoutId;
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, FrameDecoder, Header, Kind, PROTOCOL_VERSION, encode_control,
@@ -70,6 +71,8 @@ enum Part {
     Write(quinn::SendStream, LaneQueue),
     /// Reads datagrams.
     Datagrams,
+    /// Waits for the end of what the session may last.
+    Tenure(Tenure),
 }
 
 /// What became of a part.
@@ -93,10 +96,13 @@ impl Session {
     /// once: QUIC gives the peer no leave for more.
     pub async fn serve<H: Handler>(self, gate: Option<Gate>, tally: Arc<Tally>, handler: H) -> SessionError {
         let frame_bytes_max = self.frame_bytes_max();
+        let _enrolled = tally.enrol(self.peer.connection());
+        let tenure = Tenure::begin(&self.peer, End::Accepting, self.renewals);
         let service = Service { peer: self.peer, frame_bytes_max, gate, tally, handler, purse: self.purse };
         let mut parts = Bundle::new();
         service.add_lane(&mut parts, Class::Normal, (self.send, self.receive), Service::run);
         parts.add(service.run(Part::Accept));
+        parts.add(service.run(Part::Tenure(tenure)));
         if self.terms.purpose == Purpose::Control {
             parts.add(service.run(Part::Datagrams));
         }
@@ -156,6 +162,7 @@ impl<H: Handler> Service<H> {
                 let datagram = self.peer.read_datagram().await?;
                 self.handler.on_datagram(&self.peer, datagram);
             },
+            Part::Tenure(tenure) => Err(tenure.over().await),
         }
     }
 

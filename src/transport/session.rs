@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls_pki_types::CertificateDer;
 
 use super::closing::{CloseCode, close, explain};
 use super::lane::LaneError;
 use super::purse::Purse;
 use super::settings::Purpose;
-use crate::pki::{Identity, PeerError, Role};
+use super::tenure::AGE_MAX;
+use crate::pki::tls::peer_chain;
+use crate::pki::{Identity, Moment, PeerError, Renewals, Role, Validity};
 use crate::protocol::types::limits::{CLIENT_FRAME_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
 use crate::protocol::types::{ClusterId, NodeId};
 use crate::protocol::wire::{Hello, Sender, WireError};
@@ -121,6 +124,12 @@ pub enum SessionError {
     /// Answers waited, and none was read. Whose fault: the peer's, or the way's.
     #[error("the peer has read none of its answers for {} s; read them, or ask for fewer at once", .0.as_secs())]
     Deaf(Duration),
+    /// It has lasted as long as a session may. Connect again.
+    #[error("the session has lasted for {} h, as long as one may; connect again", AGE_MAX.as_secs() / 3600)]
+    Aged,
+    /// The peer's certificate has come to its end. Whose fault: whoever did not renew it in time.
+    #[error("the peer's certificate has expired at {0}, and the session with it; renew it with `quorate cert renew`")]
+    Expired(Moment),
     /// This end has no more use for it.
     #[error("there is no more use for the session")]
     Done,
@@ -139,9 +148,9 @@ impl SessionError {
             Self::Versions { .. } | Self::Cluster { .. } | Self::NotCertified { .. } | Self::OtherNode { .. } => {
                 Some(CloseCode::Hello)
             }
-            Self::Peer(_) | Self::NotBelieved(_) => Some(CloseCode::NotBelieved),
+            Self::Peer(_) | Self::NotBelieved(_) | Self::Expired(_) => Some(CloseCode::NotBelieved),
             Self::NotHello(_) | Self::SecondHello | Self::Malformed(_) | Self::Asked(_) => Some(CloseCode::Malformed),
-            Self::Done => Some(CloseCode::Done),
+            Self::Done | Self::Aged => Some(CloseCode::Done),
         }
     }
 
@@ -159,26 +168,46 @@ impl SessionError {
     }
 }
 
+/// What the peer of a connection has shown of itself.
+pub(super) struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    pub(super) identity: Identity,
+    not_after: Moment,
+}
+
+impl Shown {
+    /// By this connection's peer; its handshake has verified it.
+    pub(super) fn by(connection: &quinn::Connection) -> Result<Self, PeerError> {
+        let chain = peer_chain(connection)?;
+        let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
+        let (identity, not_after) = (Identity::from_certificate(leaf)?, Validity::of(leaf)?.not_after);
+        Ok(Self { chain, identity, not_after })
+    }
+}
+
 /// Who is at the other end of a session. Clones are the same session.
 #[derive(Clone)]
 pub struct Peer(Arc<Known>);
 
 struct Known {
     connection: quinn::Connection,
+    chain: Vec<CertificateDer<'static>>,
     identity: Identity,
+    not_after: Moment,
     sender: Sender,
     hello: Hello,
     version: u8,
 }
 
 impl Peer {
-    pub(super) fn new(connection: quinn::Connection, identity: Identity, hello: Hello, version: u8) -> Self {
+    pub(super) fn new(connection: quinn::Connection, shown: Shown, hello: Hello, version: u8) -> Self {
+        let Shown { chain, identity, not_after } = shown;
         let sender = match identity.role {
             Role::Node(_) => Sender::Node,
             Role::Client(_) => Sender::Client,
             Role::Admin(_) => Sender::Admin,
         };
-        Self(Arc::new(Known { connection, identity, sender, hello, version }))
+        Self(Arc::new(Known { connection, chain, identity, not_after, sender, hello, version }))
     }
 
     /// The QUIC connection: statistics, round trip time, address.
@@ -191,6 +220,18 @@ impl Peer {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// The chain that it showed.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// The last second of its certificate.
+    #[must_use]
+    pub fn not_after(&self) -> Moment {
+        self.0.not_after
     }
 
     /// What it is to the rules of frames.
@@ -255,6 +296,7 @@ pub struct Session {
     pub(super) send: quinn::SendStream,
     pub(super) receive: quinn::RecvStream,
     pub(super) purse: Option<Purse>,
+    pub(super) renewals: Option<Renewals>,
 }
 
 impl Session {
@@ -269,6 +311,13 @@ impl Session {
     #[must_use]
     pub const fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Has its peer judged again whenever these credentials are renewed.
+    #[must_use]
+    pub fn judged_by(mut self, renewals: Renewals) -> Self {
+        self.renewals = Some(renewals);
+        self
     }
 
     /// Largest frame that the peer may send.

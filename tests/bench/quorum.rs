@@ -8,7 +8,7 @@
 //! Closed loop: each of so many workers sends its next request when the last is answered; so the latencies are those of
 //! a saturated machine, and say nothing about one at rest. Puts carry the context of the item's last write, gets read
 //! what was put. The load generator shares the cores with the servers and is counted apart. A median of rounds is
-//! shown, puts and gets alternating. Every request must succeed: one that fails ends the bench.
+//! shown, puts and gets alternating. With `--server` the servers are another build's. Every request must succeed: one that fails ends the bench.
 
 #![allow(missing_docs, clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -54,6 +54,9 @@ struct Options {
     /// Rounds of each case; the median is shown.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// The program that serves: another build, to be compared with this one.
+    #[arg(long)]
+    server: Option<PathBuf>,
     /// Keep the servers' process ids on the screen and wait: for a profiler.
     #[arg(long)]
     show_pids: bool,
@@ -87,6 +90,7 @@ struct Round {
     rate: f64,
     server_us: f64,
     client_us: f64,
+    wire_bytes: f64,
     latency: Histogram<u64>,
 }
 
@@ -112,8 +116,10 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
         options.rounds,
         options.seconds
     );
-    println!("| value | in flight | operation | per second | server CPU per op | client CPU per op | p50 | p99 |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!(
+        "| value | in flight | operation | per second | server CPU per op | client CPU per op | loopback bytes per op | p50 | p99 |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for &bytes in &options.bytes {
         // Fresh servers per size: what an earlier size left in memtables would be charged to the next.
         let (servers, client) = start(options).await?;
@@ -134,10 +140,11 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
                 rounds.sort_by(|a, b| a.rate.total_cmp(&b.rate));
                 let median = &rounds[rounds.len() / 2];
                 println!(
-                    "| {bytes} B | {in_flight} | {name} | {:.0} | {:.1} us | {:.1} us | {:.2} ms | {:.2} ms |",
+                    "| {bytes} B | {in_flight} | {name} | {:.0} | {:.1} us | {:.1} us | {:.0} | {:.2} ms | {:.2} ms |",
                     median.rate,
                     median.server_us,
                     median.client_us,
+                    median.wire_bytes,
                     median.latency.value_at_quantile(0.5) as f64 / 1000.0,
                     median.latency.value_at_quantile(0.99) as f64 / 1000.0,
                 );
@@ -189,6 +196,7 @@ struct Load {
 async fn round(client: &Client, pids: &[u32], contexts: &Contexts, load: Load) -> anyhow::Result<Round> {
     let value = Bytes::from(vec![8; load.bytes]);
     let (servers_before, own_before) = (cpu_us(pids)?, cpu_us(&[std::process::id()])?);
+    let wire_before = loopback_bytes()?;
     let began = Instant::now();
     let until = began + Duration::from_secs(load.seconds);
     let workers = (0..load.in_flight).map(|worker| {
@@ -205,6 +213,7 @@ async fn round(client: &Client, pids: &[u32], contexts: &Contexts, load: Load) -
         rate: count / elapsed,
         server_us: (cpu_us(pids)? - servers_before) / count,
         client_us: (cpu_us(&[std::process::id()])? - own_before) / count,
+        wire_bytes: (loopback_bytes()? - wire_before) / count,
         latency,
     })
 }
@@ -242,6 +251,14 @@ async fn work(
         }
     }
     Ok(latency)
+}
+
+/// Bytes that the loopback device has carried, everybody's: run the bench in a network namespace of its own (Linux).
+fn loopback_bytes() -> anyhow::Result<f64> {
+    let devices = fs::read_to_string("/proc/net/dev")?;
+    let line =
+        devices.lines().find_map(|line| line.trim().strip_prefix("lo:")).context("there is no loopback device")?;
+    Ok(line.split_whitespace().next().context("the device counts nothing")?.parse()?)
 }
 
 /// User and system time of processes, microseconds (Linux).
@@ -316,7 +333,8 @@ fn spawn(
         27_480 + n
     );
     fs::write(&config, text)?;
-    let server = Command::new(env!("CARGO_BIN_EXE_quorate"))
+    let program = options.server.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_quorate")));
+    let server = Command::new(program)
         .args(["server", "--config"])
         .arg(&config)
         .stdout(Stdio::null())

@@ -154,7 +154,7 @@ impl Session {
                 let (_, address) =
                     parts.ok_or_else(|| format!("{} lists a key that is none: {key:?}", NAMES[owner]))?;
                 let mut body = Vec::new();
-                ReadRequest { address }.encode(&mut body);
+                ReadRequest { address, wanted: Vec::new() }.encode(&mut body);
                 frames.push(self.frame(Kind::Read, correlation, body));
             }
             for answer in self.ask(owner, frames, Kind::ReadReply).await? {
@@ -206,6 +206,7 @@ impl Copy {
             ReadResult::Found(record) => Self::Held(Siblings::decode(record).map_err(|error| error.to_string())?),
             ReadResult::Absent => Self::Absent,
             ReadResult::Unreadable => Self::Unreadable,
+            ReadResult::Head(_) | ReadResult::Part(_) => return Err("the whole item was asked for".to_owned()),
         })
     }
 }

@@ -230,7 +230,6 @@ fn restart_all(fleet: &mut Fleet) {
 #[test]
 fn cluster_is_whole_after_a_kill_a_stop_and_a_restart_of_all() {
     let mut fleet = Fleet::start();
-    // Once before anybody has missed it, and once after all have.
     through(&mut fleet, "kill", Service::GoesOn, |fleet| kill_one(fleet, SHORT));
     through(&mut fleet, "stop", Service::GoesOn, |fleet| stop_one(fleet, STOP));
     through(&mut fleet, "restart", Service::Interrupted, restart_all);

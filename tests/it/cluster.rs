@@ -216,7 +216,7 @@ impl Cluster {
     pub(crate) fn credential_files(&self, who: &str) -> CredentialFiles {
         let file = |name: &str| self.path(&format!("certs/{name}"));
         let (certificate, key) = (file(&format!("{who}.crt")), file(&format!("{who}.key")));
-        CredentialFiles { certificate, key, ca: file("ca.crt") }
+        CredentialFiles { certificate, key, ca: file("ca.crt"), crl: None }
     }
 
     /// The control addresses.

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use super::process::PROGRAM;
-use super::until;
+use super::{DEADLINE, until_within};
 
 /// A command that is not run yet.
 #[derive(Debug, Clone, Default)]
@@ -66,19 +67,24 @@ impl Invocation {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        finish(typed, command, &self.input)
+        finish(typed, command, &self.input, DEADLINE)
     }
 }
 
 /// A line for the shell, such as one that the program printed for people to copy.
 pub(crate) fn shell(line: &str, directory: &Path) -> Ran {
+    shell_within(line, directory, DEADLINE)
+}
+
+/// The same for a line that may take longer than others.
+pub(crate) fn shell_within(line: &str, directory: &Path, deadline: Duration) -> Ran {
     let mut command = Command::new("sh");
     command.args(["-c", line]).current_dir(directory).env_remove("QUORATE_PROFILE");
-    finish(line.to_owned(), command, &[])
+    finish(line.to_owned(), command, &[], deadline)
 }
 
 /// Runs a command with a deadline. Its pipes are read meanwhile, so that it never waits for us.
-fn finish(typed: String, mut command: Command, input: &[u8]) -> Ran {
+fn finish(typed: String, mut command: Command, input: &[u8], deadline: Duration) -> Ran {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the command starts");
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
@@ -92,7 +98,9 @@ fn finish(typed: String, mut command: Command, input: &[u8]) -> Ran {
         let stdout = scope.spawn(move || all_of(&mut stdout));
         let stderr = scope.spawn(move || all_of(&mut stderr));
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            until(&typed, || child.try_wait().expect("our own child").ok_or_else(|| "it runs still".to_owned()))
+            until_within(deadline, &typed, || {
+                child.try_wait().expect("our own child").ok_or_else(|| "it runs still".to_owned())
+            })
         }));
         let Ok(status) = ended else {
             child.kill().expect("a running child can be killed");

@@ -143,11 +143,8 @@ fn second_process_on_a_clone_of_a_disk_is_refused_and_told_why() {
     assert_eq!(generation(&status), generation(&cluster.status(1)), "only the process tells them apart");
     door.get("/readyz").refuses(503, "not_ready", &["1 members", "quorum is 2"]);
     // It can make no quorum, so nothing is acknowledged that the others do not have.
-    door.put(&format!("{}?timeout_ms=500", item(TABLE, "clone")), None, b"x").refuses(
-        503,
-        "quorum_not_met",
-        &["1 of 2"],
-    );
+    let target = format!("{}?timeout_ms=500", item(TABLE, "clone"));
+    door.put(&target, None, b"x").refuses(503, "quorum_not_met", &["1 of 2"]);
     door.get(&format!("{}?timeout_ms=500", item(TABLE, "key 0"))).refuses(503, "quorum_not_met", &["1 of 2"]);
     // The others and the first process go on.
     write(&cluster.door(1), 100..140, &mut kept);

@@ -127,7 +127,7 @@ impl Fleet {
     pub(crate) fn credentials(&self, who: &str) -> Credentials {
         let file = |name: &str| self.path(&format!("certs/{name}"));
         let (certificate, key) = (file(&format!("{who}.crt")), file(&format!("{who}.key")));
-        let files = CredentialFiles { certificate, key, ca: file("ca.crt") };
+        let files = CredentialFiles { certificate, key, ca: file("ca.crt"), crl: None };
         Credentials::load_at(&files, Moment::now()).expect("certificates that were just made")
     }
 

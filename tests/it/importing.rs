@@ -103,7 +103,7 @@ fn killed_import_is_resumed_and_nothing_is_doubled() {
     importer.start();
     let (door, early) = (cluster.door(0), expected.len() / 8);
     until("some lines are imported", || {
-        let puts = door.metric("quorate_commits_total");
+        let puts = door.metric("quorate_commit_seconds_count");
         if puts >= early as f64 { Ok(()) } else { Err(format!("{puts} commits; {}", importer.log())) }
     });
     importer.signal(Signal::Kill);

@@ -12,6 +12,7 @@
 //! | `chaos` | kills, stops and cuts under load: nothing is lost, and all becomes equal again |
 //! | `storing` | the three interfaces agree |
 //! | `failing` | processes die and come back |
+//! | `renewing` | certificates end, are renewed, revoked, or turn bad |
 //! | `rotting` | table files rot |
 //! | `disks` | a disk is put back as it once was, or cloned |
 //! | `flooding` | more requests and unread answers than a node can hold |
@@ -20,6 +21,10 @@
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
 //! | `developing` | `quorate dev` |
+//! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
+//! | `configuring` | `quorate config`, the environment, man pages and completions |
+//! | `supervising`, `units` | what systemd hears, and what it says of our units |
+//! | `production` | the package, and the README's commands on three machines |
 //!
 //! They take turns (`.config/nextest.toml`), for each may start a cluster of three on this machine. Nothing waits for a
 //! time to pass: it waits for a condition with a deadline, and a failure prints what every process has logged.
@@ -38,6 +43,8 @@ mod proxy;
 mod wire;
 
 mod chaos;
+mod configuring;
+mod dashboards;
 mod developing;
 mod disks;
 mod failing;
@@ -45,12 +52,18 @@ mod flooding;
 mod full_disk;
 mod importing;
 mod input;
+mod observing;
+mod production;
 mod refusals;
+mod renewing;
 mod rotting;
 mod slow_peer;
 mod standing_in;
 mod storing;
 mod strangers;
+mod supervising;
+mod trees;
+mod units;
 
 use std::time::{Duration, Instant};
 
@@ -60,12 +73,17 @@ const DEADLINE: Duration = Duration::from_secs(40);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Looks until there is an answer; fails with the last reason why there is none.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+/// The same with a deadline of its own.
+pub(crate) fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let began = Instant::now();
     loop {
         match look() {
             Ok(found) => return found,
-            Err(reason) => assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; last: {reason}"),
+            Err(reason) => assert!(began.elapsed() < deadline, "not within {deadline:?}: {what}; last: {reason}"),
         }
         std::thread::sleep(LOOK_AGAIN);
     }

@@ -23,6 +23,8 @@ pub(crate) enum Signal {
     Stop,
     /// Go on.
     Continue,
+    /// Read the configuration again.
+    Hangup,
 }
 
 impl Signal {
@@ -33,6 +35,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Continue => "CONT",
+            Self::Hangup => "HUP",
         }
     }
 }
@@ -43,6 +46,7 @@ pub(crate) struct Process {
     arguments: Vec<OsString>,
     directory: PathBuf,
     log: PathBuf,
+    variables: Vec<(OsString, OsString)>,
     /// Bytes of the log that earlier processes wrote.
     earlier: usize,
     child: Option<Child>,
@@ -52,7 +56,21 @@ impl Process {
     /// A program that is not started yet. Its output is appended to `log`.
     pub(crate) fn new(arguments: impl IntoIterator<Item = impl Into<OsString>>, directory: &Path, log: &Path) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { arguments, directory: directory.to_owned(), log: log.to_owned(), earlier: 0, child: None }
+        Self {
+            arguments,
+            directory: directory.to_owned(),
+            log: log.to_owned(),
+            variables: Vec::new(),
+            earlier: 0,
+            child: None,
+        }
+    }
+
+    /// A variable of its environment, from the next start on.
+    pub(crate) fn set_variable(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        let name = name.into();
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, value.into()));
     }
 
     /// Starts it.
@@ -64,6 +82,7 @@ impl Process {
         let mut command = Command::new(PROGRAM);
         command.args(&self.arguments).current_dir(&self.directory);
         command.env_remove("RUST_LOG").env_remove("QUORATE_PROFILE").env_remove("QUORATE_LOG");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         self.child = Some(command.spawn().expect("the program under test starts"));
     }

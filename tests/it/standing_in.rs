@@ -70,7 +70,7 @@ fn writes_go_on_without_two_of_five_and_every_copy_gets_home() {
         if found == ["alive", "alive", "unreachable", "unreachable"] { Ok(()) } else { Err(format!("{found:?}")) }
     });
     until("the other two agree", || {
-        let believed = sum(&cluster, &[0, 1, 2], "quorate_members_unreachable");
+        let believed = sum(&cluster, &[0, 1, 2], "quorate_members{state=\"unreachable\"}");
         if believed > 5.0 { Ok(()) } else { Err(format!("{believed} of 6")) }
     });
 

@@ -56,7 +56,7 @@ impl Identity for Name {
 }
 
 /// foca, with its timers kept in order.
-pub struct Baseline {
+pub(crate) struct Baseline {
     foca: Foca<Name, PostcardCodec, Xoshiro256PlusPlus, NoCustomBroadcast>,
     runtime: AccumulatingRuntime<Name>,
     timers: BTreeMap<(Instant, u64), Timer<Name>>,

@@ -79,11 +79,86 @@ fn mistakes_have_a_way_out() {
 
     cert(dir.path(), "ca").unwrap();
     let error = cert(dir.path(), "ca").unwrap_err().to_string();
-    assert!(error.contains("is never overwritten"), "{error}");
+    assert!(error.contains("is not overwritten") && error.contains("--force"), "{error}");
     cert(dir.path(), "node n1").unwrap();
     let error = cert(dir.path(), "client n1").unwrap_err().to_string();
     assert!(error.contains("n1.crt exists already"), "{error}");
     let error = cert(dir.path(), "admin Ops").unwrap_err().to_string();
     assert!(error.contains("the name \"Ops\" is not allowed"), "{error}");
     assert!(cert(dir.path(), "node n2 --id 12").unwrap_err().to_string().contains("32 hexadecimal digits"));
+}
+
+#[test]
+fn renewing_keeps_identity_and_hosts_and_makes_a_new_key() {
+    let dir = tempfile::tempdir().unwrap();
+    cert(dir.path(), "ca").unwrap();
+    cert(dir.path(), "node n1 --host kv1 --host 10.0.0.1 --days 2").unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let load = || Credentials::load(&path("n1.crt"), &path("n1.key"), &path("ca.crt")).unwrap();
+    let (before, key) = (load(), std::fs::read(path("n1.key")).unwrap());
+    let report = cert(dir.path(), "renew n1 --lifetime 12h").unwrap();
+    assert!(report.contains("next: bring both files"), "{report}");
+    let after = load();
+    assert_eq!(after.identity(), before.identity());
+    assert!(after.not_after() < before.not_after());
+    assert_ne!(std::fs::read(path("n1.key")).unwrap(), key);
+    let shown = cert(dir.path(), "show").unwrap();
+    assert!(shown.contains("hosts        kv1, 10.0.0.1"), "{shown}");
+    assert!(shown.contains("may          connect, serve"), "{shown}");
+    assert!(shown.contains("11 h left"), "{shown}");
+
+    let error = cert(dir.path(), "renew n2").unwrap_err().to_string();
+    assert!(error.contains("n2.crt"), "{error}");
+    let error = cert(dir.path(), "renew n1 --lifetime 0s").unwrap_err().to_string();
+    assert!(error.contains("use 1s to 36500d"), "{error}");
+}
+
+#[test]
+fn authority_of_another_cluster_does_not_renew() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    cert(dir.path(), "ca").unwrap();
+    cert(dir.path(), "client app").unwrap();
+    cert(other.path(), "ca").unwrap();
+    let from = dir.path().join("app.crt").display().to_string();
+    let error = cert(other.path(), &format!("renew app --from {from}")).unwrap_err().to_string();
+    assert!(error.contains("use the directory of its authority"), "{error}");
+}
+
+#[test]
+fn force_replaces_and_keeps_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    cert(dir.path(), "ca").unwrap();
+    cert(dir.path(), &format!("node n1 --id {NODE}")).unwrap();
+    let report = cert(dir.path(), "node n1 --force").unwrap();
+    assert!(report.contains(NODE), "{report}");
+    cert(dir.path(), "ca --force").unwrap();
+    let path = |name: &str| dir.path().join(name);
+    assert!(Credentials::load(&path("n1.crt"), &path("n1.key"), &path("ca.crt")).is_err(), "another authority");
+}
+
+#[test]
+fn certificates_that_end_soon_fail_a_check() {
+    let dir = tempfile::tempdir().unwrap();
+    cert(dir.path(), "ca").unwrap();
+    cert(dir.path(), "client app --days 10").unwrap();
+    cert(dir.path(), "client old --days 100").unwrap();
+    cert(dir.path(), "show --within 5d").unwrap();
+    let error = cert(dir.path(), "show --within 30d").unwrap_err().to_string();
+    assert!(error.contains("ending within 30days: ") && error.contains("app.crt at"), "{error}");
+    assert!(!error.contains("old.crt at"), "{error}");
+    assert!(cert(&dir.path().join("nowhere"), "show").unwrap_err().to_string().contains("cannot list"));
+}
+
+#[test]
+fn revoked_certificate_is_on_the_list_that_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    cert(dir.path(), "ca").unwrap();
+    cert(dir.path(), "client app").unwrap();
+    let file = dir.path().join("app.crt").display().to_string();
+    let report = cert(dir.path(), &format!("revoke {file}")).unwrap();
+    assert!(report.contains("is revoked") && report.contains("ca.crl  (1 on it)"), "{report}");
+    let shown = cert(dir.path(), "show").unwrap();
+    let serial = shown.lines().skip_while(|line| !line.ends_with("app.crt")).find(|line| line.contains("serial"));
+    let serial = serial.unwrap().split_whitespace().last().unwrap();
+    assert!(shown.contains(&format!("revoked      serial {serial} since")), "{shown}");
 }

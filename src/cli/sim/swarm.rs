@@ -91,7 +91,8 @@ impl fmt::Display for Sum {
         writeln!(
             f,
             "{} reads and {} writes answered ({} with a stand-in's copy), {} scans, {} refused, {} timed out; {} \
-             items, at most {} versions in one; {} frames, {} datagrams of gossip, {} times a member was given up",
+             items, at most {} versions in one, {} reaped, {} stripped; {} frames, {} datagrams of gossip, {} times a \
+             member was given up",
             sum.gets,
             sum.puts,
             sum.hinted,
@@ -100,6 +101,8 @@ impl fmt::Display for Sum {
             sum.timeouts,
             sum.items,
             sum.versions_max,
+            sum.reaped,
+            sum.stripped,
             sum.frames,
             sum.datagrams,
             sum.verdicts

@@ -297,7 +297,7 @@ impl Fake {
     }
 
     /// Lets a node go on in a thread of its own, which can be halted.
-    pub(crate) fn run_apart(self: &Arc<Self>, node: &Arc<FakeNode>) -> Halt {
+    pub(crate) async fn run_apart(self: &Arc<Self>, node: &Arc<FakeNode>) -> Halt {
         node.stop();
         let (fake, node, halt) = (self.clone(), node.clone(), Halt::default());
         let gate = halt.0.clone();
@@ -311,7 +311,8 @@ impl Fake {
                 }
             });
         });
-        halt.0.wait_for(Pace::Runs);
+        // Not by blocking: the node's old endpoints are of this runtime, and free their ports only when it goes on.
+        until("the node runs apart", || *halt.0.0.lock().unwrap() == Pace::Runs).await;
         halt
     }
 

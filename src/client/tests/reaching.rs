@@ -79,12 +79,29 @@ async fn others_are_not_asked_after_an_owner_has_answered() {
     assert!(asked.iter().all(|node| owners.iter().any(|owner| owner.id == *node)), "{asked:?}");
 }
 
+/// A node that passes requests on may reach less than another one: only an owner's account ends the search.
+#[tokio::test]
+async fn next_node_is_asked_after_one_that_could_not_pass_the_request_on() {
+    let (fake, client) = five().await;
+    let item = address("item");
+    fake.owners(&item).iter().for_each(|owner| owner.stop());
+    let others = fake.others(&item);
+    for other in &others {
+        other.feel(Mood::RefusesOne(FailureCode::QuorumNotMet));
+    }
+    client.put(item.clone(), "x").send().await.unwrap();
+    let took: std::collections::BTreeSet<NodeId> = asked(&fake, Kind::Put).into_iter().collect();
+    assert!(others.iter().all(|other| took.contains(&other.id)), "{took:?}");
+}
+
 #[tokio::test]
 async fn owner_that_comes_back_is_asked_first_again() {
     let (fake, client) = five().await;
     let item = address("item");
     let owners = fake.owners(&item);
-    owners.iter().for_each(|owner| owner.stop());
+    for owner in &owners {
+        owner.stop();
+    }
     client.put(item.clone(), "x").send().await.unwrap();
     fake.run(&owners[1], 2).await;
     within("the owner", async {
@@ -107,7 +124,7 @@ async fn node_that_sends_nothing_at_all_costs_a_moment_and_is_avoided_until_it_i
     let fake = Fake::start_of(5).await;
     let item = address("item");
     let owner = fake.owners(&item)[0].clone();
-    let halt = fake.run_apart(&owner);
+    let halt = fake.run_apart(&owner).await;
     let client = fake.client().await;
     let first_is_asked = async || {
         loop {
@@ -144,7 +161,10 @@ async fn node_that_sends_nothing_at_all_costs_a_moment_and_is_avoided_until_it_i
 async fn silent_owners_are_left_one_after_the_other_within_a_request() {
     let fake = Fake::start_of(5).await;
     let item = address("item");
-    let halts: Vec<Halt> = fake.owners(&item).iter().map(|owner| fake.run_apart(owner)).collect();
+    let mut halts = Vec::new();
+    for owner in fake.owners(&item) {
+        halts.push(fake.run_apart(&owner).await);
+    }
     let client = fake.client().await;
     for n in 0..40 {
         client.put(address(&format!("warm {n}")), "x").send().await.unwrap();

@@ -30,7 +30,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOST_BYTES_MAX: usize = 253;
 
 pub(super) fn check(document: &Document) -> Result<ServerConfig, ConfigError> {
-    let file: raw::Server = document.parse()?;
+    let file = document.parse::<raw::Server>()?.overlay(document.parse_environment()?);
     let listen = document.require(file.listen, "listen", "listen = \"127.0.0.1:7400\"")?;
     let shards = document.within(file.shards.as_ref(), 1, 1..=SHARDS_MAX)?;
     let (listen, advertise) = addresses(document, &listen, file.advertise.as_ref(), shards)?;
@@ -196,6 +196,7 @@ fn tls(document: &Document, tls: raw::Tls) -> Result<TlsFiles, ConfigError> {
         certificate: file(tls.certificate, "tls.certificate", "certificate = \"n1.crt\"")?,
         key: file(tls.key, "tls.key", "key = \"n1.key\"")?,
         ca: file(tls.ca, "tls.ca", "ca = \"ca.crt\"")?,
+        crl: tls.crl.map(|list| path(document, &list)).transpose()?,
     })
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use std::fs;
 
+mod source;
+
 const SMALL: &str = r#"
 name = "n1"
 data_dir = "data"
@@ -95,6 +97,7 @@ fn small_file_takes_every_default() {
             certificate: "/etc/quorate/n1.crt".into(),
             key: "/etc/quorate/n1.key".into(),
             ca: "/etc/quorate/ca.crt".into(),
+            crl: None,
         },
         http: HttpConfig { listen: "127.0.0.1:7480".parse().unwrap(), hosts: vec![], data: HttpData::Off },
         storage: StorageConfig {
@@ -127,6 +130,7 @@ fn whole_file_sets_every_field() {
             certificate: "/etc/quorate/n2.crt".into(),
             key: "/etc/quorate/n2.key".into(),
             ca: "/etc/quorate/ca.crt".into(),
+            crl: None,
         },
         http: HttpConfig {
             listen: "10.0.0.2:7480".parse().unwrap(),
@@ -176,16 +180,16 @@ fn other_data_doors_parse() {
 fn missing_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("server.toml");
-    let error = ServerConfig::load(&path).unwrap_err().to_string();
+    let error = ServerConfig::load(&path, []).unwrap_err().to_string();
     assert_eq!(error, format!("there is no file {}; check the path, or write the file", path.display()));
-    let error = ServerConfig::load(dir.path()).unwrap_err();
+    let error = ServerConfig::load(dir.path(), []).unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
     fs::write(&path, [0xff, 0xfe]).unwrap();
-    assert!(ServerConfig::load(&path).unwrap_err().to_string().contains("is not UTF-8 text"));
+    assert!(ServerConfig::load(&path, []).unwrap_err().to_string().contains("is not UTF-8 text"));
     fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
-    assert!(ServerConfig::load(&path).unwrap_err().to_string().contains("has more than 1 MiB"));
+    assert!(ServerConfig::load(&path, []).unwrap_err().to_string().contains("has more than 1 MiB"));
     fs::write(&path, SMALL).unwrap();
-    assert_eq!(ServerConfig::load(&path).unwrap().data_dir, dir.path().join("data"));
+    assert_eq!(ServerConfig::load(&path, []).unwrap().config.data_dir, dir.path().join("data"));
 }
 
 #[test]
@@ -381,12 +385,4 @@ fn data_door_needs_its_own_field_and_no_other() {
         &with_section("[http.data]\nmode = \"tls\"\nlisten = \"127.0.0.1:7480\""),
         "12: http.data.listen = \"127.0.0.1:7480\": [http] listen has this address already; use another port",
     );
-}
-
-#[test]
-fn example_in_deploy_is_a_configuration() {
-    let text = include_str!("../../../deploy/quorate.toml");
-    let config = ServerConfig::parse(Path::new("/etc/quorate/quorate.toml"), text).unwrap();
-    assert_eq!(config.durability, Durability::Sync);
-    assert_eq!(config.http.data, HttpData::Off, "data over HTTP is off until somebody asks for it");
 }

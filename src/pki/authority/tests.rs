@@ -60,7 +60,7 @@ fn nothing_is_ever_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::create(dir.path(), CLUSTER, AUTHORITY_LIFETIME, Moment::now()).unwrap();
     let error = Authority::create(dir.path(), CLUSTER, AUTHORITY_LIFETIME, Moment::now()).unwrap_err().to_string();
-    assert!(error.contains("ca.crt exists already and is never overwritten"), "{error}");
+    assert!(error.contains("ca.crt exists already and is not overwritten"), "{error}");
 
     let leaf = authority.issue("n1", Role::Node(NodeId::new(1)), LEAF_LIFETIME, Moment::now()).unwrap();
     fs::write(dir.path().join("n1.key"), "precious").unwrap();

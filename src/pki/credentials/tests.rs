@@ -33,7 +33,12 @@ impl Place {
     }
 
     fn paths(&self) -> CredentialFiles {
-        CredentialFiles { certificate: self.path("n1.crt"), key: self.path("n1.key"), ca: self.path("ca.crt") }
+        CredentialFiles {
+            certificate: self.path("n1.crt"),
+            key: self.path("n1.key"),
+            ca: self.path("ca.crt"),
+            crl: None,
+        }
     }
 }
 
@@ -69,7 +74,8 @@ fn missing_and_empty_files_are_named() {
     refused(&CredentialFiles { ca: gone.clone(), ..good.clone() }, now, &gone, "cannot read");
 
     let (certificate, key) = (good.certificate.clone(), good.key.clone());
-    let swapped = CredentialFiles { certificate: key.clone(), key: certificate.clone(), ca: good.ca.clone() };
+    let swapped =
+        CredentialFiles { certificate: key.clone(), key: certificate.clone(), ca: good.ca.clone(), crl: None };
     refused(&swapped, now, &key, "has no certificate in PEM form");
     let twice = CredentialFiles { key: certificate.clone(), ..good.clone() };
     refused(&twice, now, &certificate, "has no private key in PEM form");

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::protocol::merkle::{FANOUT, Tree};
+use crate::protocol::merkle::{FANOUT, Tree, running_hash};
 
 /// Items on their way at once.
 const MOVING_MAX: usize = 8;
@@ -30,16 +30,33 @@ pub struct Difference {
 /// What the exchange wants next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The other replica's sums of the leaves below these inner nodes; of the inner nodes when there are none.
+    /// The other replica's sums of the leaves below these inner nodes; when there are none, of the inner nodes, unless
+    /// the roots are equal: then none.
     Compare(Vec<u8>),
     /// A pause, then [`Exchange::handle_pause`].
     Pause,
-    /// A page of a leaf's items after a key.
-    List(Side, u16, Bytes),
+    /// A page of this replica's items of a leaf, after a key.
+    List(u16, Bytes),
+    /// The other replica's items of a stretch, unless they are the same.
+    Match(Stretch),
     /// An item made the same on both sides, then [`Exchange::handle_moved`].
     Move(Difference),
     /// It is over.
     Done(Outcome),
+}
+
+/// A stretch of a leaf, and what this replica has in it: what a page of 1,024 items comes down to when both have the
+/// same ones, however many items a wide key has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// Which leaf.
+    pub leaf: u16,
+    /// Strictly after this key; empty for the leaf's beginning.
+    pub after: Bytes,
+    /// Up to this key, inclusive; empty for the leaf's end.
+    pub until: Bytes,
+    /// The running hash of this replica's items in it.
+    pub hash: u64,
 }
 
 /// How an exchange ended.
@@ -51,6 +68,8 @@ pub enum Outcome {
         moved: u64,
         /// So many could not be read on one side: they have to be restored before the two agree.
         unreadable: u64,
+        /// So many are obsolete on one side and not yet reaped on the other.
+        obsolete: u64,
     },
     /// Something could not be read, sent or confirmed.
     Failed,
@@ -63,15 +82,19 @@ pub enum Moved {
     Equal,
     /// One side's copy is damaged, or its disk has no room for it: the two do not agree, and others may be moved.
     Unreadable,
+    /// One side knows that it is obsolete, the other has yet to reap it (rule 8).
+    Obsolete,
     /// It was not sent, or not confirmed.
     Failed,
 }
 
-/// A page of one side's items, and whether there is more.
+/// One side's items of the leaf that is being compared.
 #[derive(Debug, Default)]
 struct Pages {
     items: VecDeque<(Bytes, u64)>,
+    /// Everything up to this key is known.
     last: Bytes,
+    /// Ours: there is nothing in the leaf after these. Theirs: everything up to the last of ours was told.
     ended: bool,
     asked: bool,
 }
@@ -102,6 +125,7 @@ pub struct Exchange {
     moving: usize,
     moved: u64,
     unreadable: u64,
+    obsolete: u64,
     steps: VecDeque<Step>,
 }
 
@@ -126,6 +150,7 @@ impl Exchange {
             moving: 0,
             moved: 0,
             unreadable: 0,
+            obsolete: 0,
             steps: VecDeque::from([Step::Compare(Vec::new())]),
         }
     }
@@ -141,11 +166,12 @@ impl Exchange {
             return self.end(Outcome::Failed);
         }
         match self.stage {
+            Stage::Inner if theirs.is_empty() => self.end(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 }),
             Stage::Inner if theirs.len() == FANOUT => {
                 let differs = |(at, (ours, theirs)): (u8, (&u64, &u64))| (ours != theirs).then_some(at);
                 self.inner = (0..).zip(ours.inner().iter().zip(theirs)).filter_map(differs).collect();
                 if self.inner.is_empty() {
-                    return self.end(Outcome::Completed { moved: 0, unreadable: 0 });
+                    return self.end(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 });
                 }
                 self.stage = Stage::Leaves;
                 self.steps.push_back(Step::Compare(self.inner.clone()));
@@ -153,7 +179,7 @@ impl Exchange {
             Stage::Leaves if theirs.len() == self.inner.len() * FANOUT => {
                 self.suspects = self.differing(ours, theirs);
                 if self.suspects.is_empty() {
-                    return self.end(Outcome::Completed { moved: 0, unreadable: 0 });
+                    return self.end(Outcome::Completed { moved: 0, unreadable: 0, obsolete: 0 });
                 }
                 self.stage = Stage::Pause;
                 self.steps.push_back(Step::Pause);
@@ -163,6 +189,7 @@ impl Exchange {
                 self.leaves = self.suspects.intersection(&again).copied().collect();
                 self.stage = Stage::Items;
                 self.begin_leaf();
+                self.compare_items();
             }
             _ => self.end(Outcome::Failed),
         }
@@ -178,6 +205,7 @@ impl Exchange {
 
     /// A page of a side's items came. One that does not rise ends the exchange: it would never end by itself.
     pub fn handle_items(&mut self, side: Side, items: Vec<(Bytes, u64)>, more: bool) {
+        let until = self.until();
         let pages = match side {
             Side::Ours => &mut self.ours,
             Side::Theirs => &mut self.theirs,
@@ -188,7 +216,8 @@ impl Exchange {
         pages.asked = false;
         let mut last = pages.last.clone();
         for (key, _) in &items {
-            if *key <= last {
+            let beyond = side == Side::Theirs && !until.is_empty() && *key > until;
+            if *key <= last || beyond {
                 return self.end(Outcome::Failed);
             }
             last = key.clone();
@@ -196,7 +225,30 @@ impl Exchange {
         pages.ended = !more || items.is_empty();
         pages.last = last;
         pages.items.extend(items);
+        match side {
+            // A new stretch: of the other side nothing is known in it.
+            Side::Ours => self.theirs.ended = false,
+            Side::Theirs if self.theirs.ended => self.theirs.last = until,
+            Side::Theirs => {}
+        }
         self.compare_items();
+    }
+
+    /// The other replica has the same items in the stretch.
+    pub fn handle_match(&mut self) {
+        if !self.theirs.asked {
+            return;
+        }
+        self.theirs.asked = false;
+        self.theirs.ended = true;
+        self.theirs.last = self.until();
+        self.ours.items.clear();
+        self.compare_items();
+    }
+
+    /// Up to where the present stretch goes; empty for the leaf's end.
+    fn until(&self) -> Bytes {
+        if self.ours.ended { Bytes::new() } else { self.ours.last.clone() }
     }
 
     /// An item is the same on both sides now, or could not be made so.
@@ -208,6 +260,7 @@ impl Exchange {
             Moved::Failed => return self.end(Outcome::Failed),
             Moved::Equal => self.moved += 1,
             Moved::Unreadable => self.unreadable += 1,
+            Moved::Obsolete => self.obsolete += 1,
         }
         self.moving = self.moving.saturating_sub(1);
         self.compare_items();
@@ -233,29 +286,34 @@ impl Exchange {
 
     fn begin_leaf(&mut self) {
         self.ours = Pages::default();
-        self.theirs = Pages::default();
-        match self.leaves.front() {
-            None => self.compare_items(),
-            Some(_) => self.ask_pages(),
-        }
+        // Of no stretch is everything known.
+        self.theirs = Pages { ended: true, ..Pages::default() };
     }
 
-    fn ask_pages(&mut self) {
+    /// Asks for what is compared next: a page of ours, then theirs of the same stretch.
+    fn ask_page(&mut self) {
         let Some(leaf) = self.leaves.front().copied() else { return };
-        for (side, pages) in [(Side::Ours, &mut self.ours), (Side::Theirs, &mut self.theirs)] {
-            if pages.items.is_empty() && !pages.ended && !pages.asked {
-                pages.asked = true;
-                self.steps.push_back(Step::List(side, leaf, pages.last.clone()));
-            }
+        if self.ours.asked || self.theirs.asked {
+            return;
         }
+        if self.theirs.ended {
+            self.ours.asked = true;
+            self.steps.push_back(Step::List(leaf, self.ours.last.clone()));
+            return;
+        }
+        self.theirs.asked = true;
+        let (after, until) = (self.theirs.last.clone(), self.until());
+        let hash = running_hash(self.ours.items.iter().map(|(key, hash)| (key, *hash)));
+        self.steps.push_back(Step::Match(Stretch { leaf, after, until, hash }));
     }
 
     /// Walks both lists in step, as far as both are known.
     fn compare_items(&mut self) {
         while !self.leaves.is_empty() {
-            let wanting = |pages: &Pages| pages.items.is_empty() && !pages.ended;
-            if wanting(&self.ours) || wanting(&self.theirs) {
-                self.ask_pages();
+            let unknown = self.theirs.items.is_empty() && !self.theirs.ended;
+            let done = self.ours.items.is_empty() && self.theirs.items.is_empty() && self.theirs.ended;
+            if unknown || (done && !self.ours.ended) {
+                self.ask_page();
                 break;
             }
             // The next keys are compared only when there is room for what may come of it.
@@ -265,8 +323,7 @@ impl Exchange {
             match (self.ours.items.front(), self.theirs.items.front()) {
                 (None, None) => {
                     self.leaves.pop_front();
-                    self.ours = Pages::default();
-                    self.theirs = Pages::default();
+                    self.begin_leaf();
                 }
                 (Some((key, _)), None) => {
                     self.pending.push_back(Difference { key: key.clone(), theirs: false });
@@ -298,7 +355,8 @@ impl Exchange {
             self.steps.push_back(Step::Move(difference));
         }
         if self.leaves.is_empty() && self.moving == 0 && self.pending.is_empty() {
-            self.end(Outcome::Completed { moved: self.moved, unreadable: self.unreadable });
+            let Self { moved, unreadable, obsolete, .. } = *self;
+            self.end(Outcome::Completed { moved, unreadable, obsolete });
         }
     }
 

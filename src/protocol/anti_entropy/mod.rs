@@ -1,9 +1,10 @@
 //! Anti-entropy (Dynamo 4.7): what keeps replicas equal when nobody reads.
 //!
 //! ```text
-//!   inner sums -> sums of the leaves below the inner nodes that differ
+//!   roots -> inner sums -> sums of the leaves below the inner nodes that differ
 //!     -> a pause, and the leaves that differ again      (a write in flight is no difference)
-//!     -> the items of each, page by page                -> whole items, both ways
+//!     -> of each a page of 1,024 of our items, and its running hash: the same there, or the other side's items
+//!     -> whole items, both ways
 //! ```
 //!
 //! [`Exchange`] is one such round as seen by the replica that began it; the other one only answers. [`Schedule`] says
@@ -15,7 +16,7 @@
 mod exchange;
 mod schedule;
 
-pub use exchange::{Difference, Exchange, Moved, Outcome, Side, Step};
+pub use exchange::{Difference, Exchange, Moved, Outcome, Side, Step, Stretch};
 pub use schedule::{Pair, RUNNING_MAX, Schedule};
 
 #[cfg(test)]

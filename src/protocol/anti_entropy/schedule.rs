@@ -25,6 +25,8 @@ pub const RUNNING_MAX: usize = 16;
 struct Entry {
     due: Instant,
     running: bool,
+    /// Something may have been missed since the last round began.
+    disturbed: bool,
     /// It was disturbed while it was running: the round under way may have come too early.
     again: bool,
     failures: u32,
@@ -41,9 +43,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Takes a pair in, due at once.
-    pub fn add(&mut self, pair: Pair, now: Instant) {
-        let entry = Entry { due: now, running: false, again: false, failures: 0, in_sync: None, began: now };
+    /// Takes a pair in, due at once; a disturbed one before all that are not.
+    pub fn add(&mut self, pair: Pair, now: Instant, disturbed: bool) {
+        let entry = Entry { due: now, running: false, disturbed, again: false, failures: 0, in_sync: None, began: now };
         self.pairs.insert(pair, entry);
     }
 
@@ -61,34 +63,36 @@ impl Schedule {
         }
     }
 
-    /// The next pair to compare, if one is due and there is room; it is running from here on. Of those that are due the
-    /// doubted come first: reads wait for them.
+    /// The next pair to compare, if one that can be is due and there is room; it is running from here on. Of those that
+    /// are due the doubted come first, for reads wait for them; then the disturbed, and those that have waited for a
+    /// whole round, so that a stream of disturbances starves nobody.
     pub fn begin(
         &mut self,
         now: Instant,
-        reachable: impl Fn(u16) -> bool,
+        can_be: impl Fn(Pair) -> bool,
         doubted: impl Fn(PartitionId) -> bool,
     ) -> Option<Pair> {
         if self.running >= RUNNING_MAX {
             return None;
         }
-        let due = |(pair, entry): &(&Pair, &Entry)| !entry.running && entry.due <= now && reachable(pair.peer);
-        let rank = |(pair, entry): &(&Pair, &Entry)| (!doubted(pair.partition), entry.due, **pair);
+        let due = |(pair, entry): &(&Pair, &Entry)| !entry.running && entry.due <= now && can_be(**pair);
+        let urgent = |entry: &Entry| entry.disturbed || now.since(entry.due) >= EVERY;
+        let rank = |(pair, entry): &(&Pair, &Entry)| (!doubted(pair.partition), !urgent(entry), entry.due, **pair);
         let (pair, _) = self.pairs.iter().filter(due).min_by_key(rank)?;
         let pair = *pair;
         let entry = self.pairs.get_mut(&pair)?;
-        (entry.running, entry.again, entry.began) = (true, false, now);
+        (entry.running, entry.disturbed, entry.again, entry.began) = (true, false, false, now);
         self.running += 1;
         Some(pair)
     }
 
-    /// When the next pair is due, if there is room for it.
+    /// When the next pair that can be compared is due, if there is room for it.
     #[must_use]
-    pub fn next_due(&self, reachable: impl Fn(u16) -> bool) -> Option<Instant> {
+    pub fn next_due(&self, can_be: impl Fn(Pair) -> bool) -> Option<Instant> {
         if self.running >= RUNNING_MAX {
             return None;
         }
-        let waits = |(pair, entry): (&Pair, &Entry)| (!entry.running && reachable(pair.peer)).then_some(entry.due);
+        let waits = |(pair, entry): (&Pair, &Entry)| (!entry.running && can_be(*pair)).then_some(entry.due);
         self.pairs.iter().filter_map(waits).min()
     }
 
@@ -139,6 +143,7 @@ impl Entry {
     fn disturb(&mut self, now: Instant) {
         self.failures = 0;
         self.due = self.due.min(now);
+        self.disturbed = true;
         self.again = self.running;
     }
 }

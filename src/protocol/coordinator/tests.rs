@@ -184,3 +184,109 @@ proptest! {
         }
     }
 }
+
+/// A version of a write, with a value that says whose it is.
+fn version(actor: u64, counter: u64) -> Version {
+    let value = Bytes::from(format!("{actor}-{counter}"));
+    Version {
+        dot: Dot::new(ActorId::new(actor), counter),
+        hlc: Hlc::from_bits(counter << 16),
+        write_id: WriteId::new(u128::from(actor) << 64 | u128::from(counter)),
+        tombstone: false,
+        expires_at: 0,
+        checksum: actor << 32 | counter,
+        value,
+    }
+}
+
+/// Copies of three replicas that were written to one at a time, with or without what they knew, and merged now and then.
+fn copies(steps: &[(usize, usize, u8)], policy: ConflictPolicy) -> [Siblings; 3] {
+    let mut all: [Siblings; 3] = Default::default();
+    for (counter, (at, from, what)) in (1..).zip(steps) {
+        let other = all[*from].clone();
+        let item = &mut all[*at];
+        match what {
+            0 => drop(item.join(&other, policy)),
+            1 => item.put(&Context::default(), version(*at as u64 + 1, counter), policy),
+            _ => {
+                let context = Context::of(item);
+                item.put(&context, version(*at as u64 + 1, counter), policy);
+            }
+        }
+    }
+    all
+}
+
+fn head(item: &Siblings, unverified: bool) -> Replied {
+    let bytes = crate::protocol::version::Head::of(&item.to_record()).unwrap();
+    let (item, lacking) = crate::protocol::version::Head::decode(&bytes).unwrap().into_parts();
+    Replied::Head { item, lacking, unverified }
+}
+
+proptest! {
+    /// Whoever answers with a head and whoever with a copy, in whatever order: what is shown, who is taken to hold it and
+    /// who is repaired are the same as if all had sent copies; and nothing is fetched that is not shown.
+    #[test]
+    fn heads_and_copies_decide_alike(
+        steps in prop::collection::vec((0_usize..3, 0_usize..3, 0_u8..3), 0..12),
+        order in Just(vec![0_usize, 1, 2]).prop_shuffle(),
+        heads in prop::collection::vec(any::<bool>(), 3),
+        latest in any::<bool>(),
+        late in any::<bool>(),
+    ) {
+        let policy = if latest { ConflictPolicy::LastWriterWins } else { ConflictPolicy::Siblings };
+        let items = copies(&steps, policy);
+        let mut whole = Get::new(3, 3, policy);
+        let mut mixed = Get::new(3, 3, policy);
+        for at in order {
+            whole.add_result(slot(at), copy(items[at].clone()));
+            let reply = if heads[at] { head(&items[at], false) } else { copy(items[at].clone()) };
+            mixed.add_result(slot(at), reply);
+        }
+        prop_assert!(whole.is_complete());
+        prop_assert!(mixed.merged().is_alike(whole.merged()));
+        let mut asked = 0;
+        while let Some((from, wanted)) = mixed.next_fetch() {
+            prop_assert!(heads[from.as_index()]);
+            let shown = |dot: &Dot| whole.merged().versions().iter().any(|version| version.dot == *dot);
+            prop_assert!(wanted.iter().all(shown), "{wanted:?} is shown to nobody");
+            asked += 1;
+            prop_assert!(asked <= 3);
+            if late && asked == 1 {
+                mixed.give_up_waiting();
+                continue;
+            }
+            mixed.add_values(from, &items[from.as_index()].only(&wanted));
+        }
+        if late && !mixed.is_complete() {
+            // Nobody else has them: the late one answers after all.
+            let from = mixed.fetching().next().unwrap();
+            mixed.add_values(from, &items[from.as_index()]);
+        }
+        prop_assert!(mixed.is_complete());
+        prop_assert_eq!(mixed.merged(), whole.merged());
+        prop_assert_eq!(mixed.response(), whole.response());
+        prop_assert_eq!(mixed.final_action(), whole.final_action());
+    }
+
+    /// A head whose sender cannot send the values is as good as no answer.
+    #[test]
+    fn head_that_is_taken_back_leaves_what_the_others_said(
+        steps in prop::collection::vec((0_usize..3, 0_usize..3, 0_u8..3), 1..12),
+    ) {
+        let items = copies(&steps, ConflictPolicy::Siblings);
+        let mut get = Get::new(3, 2, ConflictPolicy::Siblings);
+        get.add_result(slot(0), copy(items[0].clone()));
+        get.add_result(slot(1), head(&items[1], false));
+        let Some((from, _)) = get.next_fetch() else { return Ok(()) };
+        prop_assert!(!get.is_complete());
+        get.add_result(from, Replied::Unknown);
+        prop_assert!(get.is_complete());
+        prop_assert_eq!(get.merged(), &items[0]);
+        prop_assert_eq!((get.answers(), get.enough()), (1, Enough::Wait));
+        get.add_result(slot(2), copy(items[2].clone()));
+        let mut expected = items[0].clone();
+        expected.join(&items[2], ConflictPolicy::Siblings);
+        prop_assert_eq!(get.merged(), &expected);
+    }
+}

@@ -1,6 +1,8 @@
 //! Counters: what happened since the machine began, for operators and for tests.
 
-/// Counts since the machine began, and two that are how many there are now.
+use crate::protocol::types::{Histogram, Seconds};
+
+/// Counts since the machine began, and five that are how many there are now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Datagrams sent.
@@ -23,6 +25,8 @@ pub struct Counters {
     pub probes_failed: u64,
     /// Probes that only a helper's word saved: the direct way is broken.
     pub probes_relayed: u64,
+    /// From a probe's begin to the answer that ended it, direct, by a helper, or to another request.
+    pub probe_times: Histogram<Seconds>,
     /// Nacks that did not come.
     pub nacks_missing: u64,
     /// Requests to probe for others that were refused because too many were open.
@@ -51,6 +55,8 @@ pub struct Counters {
     pub unreachable_now: u64,
     /// Rumours being told now.
     pub rumours_now: u64,
+    /// Members that have another roster or layout than this node now.
+    pub differing_now: u64,
     /// The local health score now: 0 is well.
     pub health_now: u32,
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::message::{self, Digests, Kind, Message, News};
 use super::probe::{Relay, Stage};
 use super::table::{Edition, Place, Standing};
-use super::{Matter, Membership, Output};
+use super::{Matter, Membership, Output, Records};
 use crate::protocol::types::{Instant, NodeId};
 
 /// A helper says no at this share of the timeout, in hundredths, so that its nack is there before the asker's time is
@@ -41,14 +41,14 @@ impl Membership {
                 if let Some(relay) = self.relays.close(sequence, sender) {
                     self.send(relay.asker, Kind::Relay, relay.asker_sequence);
                 } else if self.probe.as_ref().is_some_and(|p| p.sequence == sequence && p.target == sender) {
-                    self.succeed();
+                    self.succeed(now);
                 }
             }
             Kind::Ask(subject) => self.help(now, sender, sequence, subject),
             Kind::Relay => {
                 if self.probe.as_ref().is_some_and(|p| p.sequence == sequence && p.target != sender) {
                     self.counters.probes_relayed += 1;
-                    self.succeed();
+                    self.succeed(now);
                 }
             }
             Kind::Nack => {
@@ -207,6 +207,11 @@ impl Membership {
     /// Asks for what differs, not for the same matter again before the last answer can be there.
     fn compare(&mut self, now: Instant, sender: Place, theirs: Digests) {
         let ours = self.digests();
+        if (theirs.roster, theirs.layout) != (ours.roster, ours.layout) {
+            self.differing.insert(sender, Records { roster: theirs.roster, layout: theirs.layout });
+        } else if !self.differing.is_empty() {
+            self.differing.remove(&sender);
+        }
         if theirs == ours {
             return;
         }

@@ -67,6 +67,7 @@ pub(super) struct Probe {
     pub(super) target: Place,
     pub(super) sequence: u32,
     pub(super) stage: Stage,
+    pub(super) began: Instant,
     /// When silence has become a failure.
     pub(super) until: Instant,
 }

@@ -111,7 +111,7 @@ impl Membership {
         self.counters.probes += 1;
         let sequence = self.next_sequence();
         let direct = now.after(self.health.stretch(self.config.probe_timeout));
-        self.probe = Some(Probe { target, sequence, stage: Stage::Direct { until: direct }, until });
+        self.probe = Some(Probe { target, sequence, stage: Stage::Direct { until: direct }, began: now, until });
         if self.down.contains_key(&target) {
             // No link for longer than one takes: nothing to wait for, but the helpers may have one.
             self.ask_helpers();
@@ -172,8 +172,10 @@ impl Membership {
     }
 
     /// The probe was answered in time.
-    pub(super) fn succeed(&mut self) {
-        self.probe = None;
+    pub(super) fn succeed(&mut self, now: Instant) {
+        if let Some(probe) = self.probe.take() {
+            self.counters.probe_times.record_time(now.since(probe.began));
+        }
         self.health.mend();
     }
 

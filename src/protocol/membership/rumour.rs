@@ -8,8 +8,8 @@
 //!
 //! The queue names members only; what is told is what the table says at that moment, so a rumour is never older than
 //! the table, and there is at most one per member. Least told goes first, and of those never told the newest
-//! (memberlist's rule). Lists in flat memory: when a large cluster starts at once, every member tells of all others, and
-//! ordered trees were nine tenths of the work.
+//! (memberlist's rule). Lists in flat memory: when a large cluster starts at once, every member tells of all others,
+//! and ordered trees were nine tenths of the work.
 
 use slab::Slab;
 
@@ -42,7 +42,7 @@ struct Row {
 /// The rumours that are still being told.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rumours {
-    rumours: Slab<Rumour>,
+    held: Slab<Rumour>,
     /// By how often they were told.
     rows: Vec<Row>,
     /// By place of the member that they are about.
@@ -51,11 +51,11 @@ pub(super) struct Rumours {
 
 impl Rumours {
     pub(super) fn is_empty(&self) -> bool {
-        self.rumours.is_empty()
+        self.held.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rumours.len()
+        self.held.len()
     }
 
     /// There is news about a member. False when another rumour had to go.
@@ -81,7 +81,7 @@ impl Rumours {
         let Some(slot) = self.about.get(about.as_index()).copied().filter(|slot| *slot != NONE) else { return };
         self.unlink(slot);
         self.about[about.as_index()] = NONE;
-        self.rumours.remove(index(slot));
+        self.held.remove(index(slot));
     }
 
     /// Offers the rumours in turn until one is not taken, and counts those that were; one told often enough is
@@ -132,7 +132,7 @@ impl Rumours {
         if self.about.len() <= place {
             self.about.resize(place + 1, NONE);
         }
-        let slot = u32::try_from(self.rumours.insert(rumour)).expect("at most RUMOURS_MAX");
+        let slot = u32::try_from(self.held.insert(rumour)).expect("at most RUMOURS_MAX");
         self.about[place] = slot;
         slot
     }
@@ -172,11 +172,11 @@ impl Rumours {
     }
 
     fn at(&self, slot: u32) -> &Rumour {
-        &self.rumours[index(slot)]
+        &self.held[index(slot)]
     }
 
     fn at_mut(&mut self, slot: u32) -> &mut Rumour {
-        &mut self.rumours[index(slot)]
+        &mut self.held[index(slot)]
     }
 }
 

@@ -11,13 +11,16 @@
 //! in 2^64 a comparison; sums defend against accidents, not against a client that forges its own items' hashes.
 //!
 //! A tree is built from a listing of the partition while writes go on: keys up to the cursor are counted as they are
-//! written, keys above it when the listing gets there. 32 KiB a partition.
+//! written, keys above it when the listing gets there. 32 KiB a partition. A process that stops cleanly leaves its trees
+//! to the next one (`stored`).
 //!
 //! Invariant: a ready tree equals the one that a rescan would build.
 
+mod stored;
 mod tree;
 
-pub use tree::{FANOUT, LEAVES, Listed, Tree, item_hash, leaf_of, leaf_range};
+pub use stored::TreeStamp;
+pub use tree::{FANOUT, LEAVES, Listed, Tree, item_hash, leaf_of, leaf_range, running_hash};
 
 #[cfg(test)]
 mod tests;

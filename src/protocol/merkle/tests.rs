@@ -19,7 +19,7 @@ fn key(hash: u64, name: u8) -> Bytes {
 fn rescan(items: &BTreeMap<Bytes, u64>) -> Tree {
     let mut tree = Tree::new();
     tree.begin_page([]).unwrap();
-    let page = items.iter().map(|(key, hash)| Listed { key: key.clone(), hash: *hash }).collect();
+    let page = items.iter().map(|(key, hash)| Listed { key: key.clone(), hash: *hash, reapable: false }).collect();
     tree.finish_page(page, false, BITS);
     tree
 }
@@ -90,7 +90,7 @@ proptest! {
             let cursor = tree.begin_page([]).unwrap();
             let above = |key: &&Bytes| cursor.as_ref().is_none_or(|cursor| *key > cursor);
             let page: Vec<Listed> = items.keys().filter(above).take(limit)
-                .map(|key| Listed { key: key.clone(), hash: items[key] }).collect();
+                .map(|key| Listed { key: key.clone(), hash: items[key], reapable: false }).collect();
             let more = items.keys().filter(above).count() > limit;
             let (during, after) = rest.next().unwrap_or_default();
             write(&mut tree, &mut items, during);
@@ -114,5 +114,49 @@ proptest! {
         let found: BTreeSet<usize> = differing.map(|(all, _, _)| all).collect();
         prop_assert_eq!(found, expected.clone());
         prop_assert_eq!(a.root() == b.root(), expected.is_empty());
+    }
+}
+
+#[test]
+fn tree_that_is_not_ready_is_not_stored() {
+    let stamp = TreeStamp { partition: 1, partition_bits: 3, sequence: 9, verified_ms: 7 };
+    assert_eq!(Tree::new().to_record(stamp), None);
+    let mut half = Tree::new();
+    half.begin_page([]);
+    half.finish_page(vec![Listed { key: key(1, 1), hash: 5, reapable: false }], true, BITS);
+    assert_eq!(half.to_record(stamp), None);
+}
+
+proptest! {
+    #[test]
+    fn stored_tree_comes_back_as_it_went(writes in writes(), sequence in any::<u64>(), verified_ms in any::<u64>()) {
+        let tree = rescan(&writes.into_iter().collect());
+        let stamp = TreeStamp { partition: 5, partition_bits: 3, sequence, verified_ms };
+        let record = tree.to_record(stamp).unwrap();
+        prop_assert_eq!(Tree::from_record(&record), Some((tree, stamp)));
+    }
+
+    #[test]
+    fn damaged_record_of_a_tree_is_no_tree(
+        writes in writes(), at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<prop::sample::Index>(),
+    ) {
+        let stamp = TreeStamp { partition: 5, partition_bits: 3, sequence: 4, verified_ms: 6 };
+        let record = rescan(&writes.into_iter().collect()).to_record(stamp).unwrap();
+        let mut damaged = record.to_vec();
+        damaged[at.index(record.len())] ^= 1 << bit;
+        prop_assert_eq!(Tree::from_record(&damaged), None);
+        prop_assert_eq!(Tree::from_record(&record[..cut.index(record.len())]), None);
+    }
+
+    #[test]
+    fn bytes_are_no_tree_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut body = vec![1];
+        body.extend_from_slice(&bytes);
+        let checksum = xxhash_rust::xxh3::xxh3_64(&body).to_be_bytes();
+        body.extend_from_slice(&checksum);
+        if let Some((tree, stamp)) = Tree::from_record(&body) {
+            prop_assert_eq!(tree.to_record(stamp).unwrap().to_vec(), body, "an accepted record is canonical");
+        }
+        prop_assert_eq!(Tree::from_record(&bytes), None);
     }
 }

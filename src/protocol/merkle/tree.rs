@@ -22,6 +22,8 @@ pub struct Listed {
     pub key: Bytes,
     /// See [`item_hash`].
     pub hash: u64,
+    /// Reaping has something to look at in it, as `version::is_reapable` says.
+    pub reapable: bool,
 }
 
 /// How far the sums have been built.
@@ -49,6 +51,18 @@ pub fn item_hash(key: &[u8], record: &[u8]) -> u64 {
     hash.update(&(key.len() as u64).to_be_bytes());
     hash.update(key);
     hash.update(record);
+    hash.digest()
+}
+
+/// The hash of a list of items: over their keys and hashes, in order.
+#[must_use]
+pub fn running_hash<'a>(items: impl IntoIterator<Item = (&'a Bytes, u64)>) -> u64 {
+    let mut hash = Xxh3Default::new();
+    for (key, item) in items {
+        hash.update(&(key.len() as u64).to_be_bytes());
+        hash.update(key);
+        hash.update(&item.to_be_bytes());
+    }
     hash.digest()
 }
 
@@ -89,6 +103,18 @@ impl Tree {
     #[must_use]
     pub fn new() -> Self {
         Self { sums: vec![0; LEAVES], root: 0, progress: Progress::Building { cursor: None, written: None } }
+    }
+
+    /// A tree of which everything is built.
+    pub(super) fn ready(sums: Vec<u64>) -> Self {
+        assert_eq!(sums.len(), LEAVES, "one sum a leaf");
+        let root = sums.iter().fold(0, |root: u64, sum| root.wrapping_add(*sum));
+        Self { sums, root, progress: Progress::Ready }
+    }
+
+    /// The sums of all leaves.
+    pub(super) fn all_leaves(&self) -> &[u64] {
+        &self.sums
     }
 
     /// Whether it speaks for all of the partition.

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::ReadError;
 use crate::protocol::types::ActorId;
-use crate::protocol::version::Dot;
+use crate::protocol::version::{Dot, VersionVector};
 
 const FORMAT: u8 = 1;
 
@@ -102,6 +102,19 @@ impl PartitionClock {
     #[must_use]
     pub fn covers(&self, dot: Dot) -> bool {
         self.actors.get(&dot.actor()).is_some_and(|seen| seen.covers(dot.counter()))
+    }
+
+    /// Whether the dot and every earlier one of its actor was stored here or is known to be obsolete. An item that does
+    /// not know such a dot knows that it is obsolete: reaping asks for this of every entry that it drops.
+    #[must_use]
+    pub fn covers_up_to(&self, dot: Dot) -> bool {
+        self.actors.get(&dot.actor()).is_some_and(|seen| seen.base >= dot.counter())
+    }
+
+    /// Whether that holds of every entry of a past.
+    #[must_use]
+    pub fn covers_past(&self, past: &VersionVector) -> bool {
+        past.iter().all(|dot| self.covers_up_to(dot))
     }
 
     /// Notes a dot; false when it was known.

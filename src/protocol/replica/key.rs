@@ -4,7 +4,7 @@
 //!   item             01 | hash u64 | table 00 | esc(key) 00 00 | esc(sort key) 00 00
 //!   partition clock  02
 //!   change log       03 | sequence u64
-//!   hash tree        04 | ..      (comes with anti-entropy)
+//!   hash tree        04            (of a process that stopped cleanly)
 //!   value chunk      05 | ..      (reserved)
 //!   quarantine       06 | item key without its kind      (a damaged record, kept aside)
 //!   hint             07 | home node u128 | partition u16 | item key      (in the column family `hints`)
@@ -28,7 +28,7 @@ pub enum KeyKind {
     Clock = 2,
     /// An entry of the change log.
     Change = 3,
-    /// A node of the hash tree.
+    /// The hash tree.
     Tree = 4,
     /// A piece of a large value.
     Chunk = 5,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::key::KeyKind;
 use super::{Batch, Change, ChangeLog, ChangeSet, ItemKey, Mutation, PartitionClock, PartitionImage, ReadError};
 use crate::protocol::types::{ActorId, PartitionId, WallTime, WriteId};
-use crate::protocol::version::{Dot, Siblings};
+use crate::protocol::version::{Dot, Siblings, VersionVector};
 
 /// Log entries between two records of the clock. More makes a start read more log, fewer writes the clock more often.
 const CLOCK_EVERY: u64 = 64;
@@ -67,6 +67,12 @@ impl Partition {
         &self.clock
     }
 
+    /// The sequence of the newest entry of the change log.
+    #[must_use]
+    pub fn last_change(&self) -> u64 {
+        self.log.last()
+    }
+
     /// Forgets the actor, so that the next write draws a new one: to be called whenever state that it minted for was
     /// lost.
     pub fn rotate_actor(&mut self) {
@@ -125,6 +131,21 @@ impl Partition {
                 self.pending.obsolete.push(dot);
             }
         }
+    }
+
+    /// Notes that an item is reaped, or stripped: everything that it knew stays known as obsolete.
+    pub fn bury(&mut self, past: &VersionVector) {
+        for dot in past.iter() {
+            if self.clock.add(dot) {
+                self.pending.obsolete.push(dot);
+            }
+        }
+    }
+
+    /// The actor that mints here in this process, once it has minted.
+    #[must_use]
+    pub fn actor(&self) -> Option<ActorId> {
+        self.actor.map(|actor| actor.id)
     }
 
     /// Writes what this turn changed into its batch: a log entry, now and then the clock, and old entries' ends.

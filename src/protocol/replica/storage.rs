@@ -113,6 +113,8 @@ pub struct PartitionImage {
     pub clock: Option<Bytes>,
     /// The change log's entries by rising sequence.
     pub log: Vec<(u64, Bytes)>,
+    /// The hash tree's record, when the last process left one and nothing was written since.
+    pub tree: Option<Bytes>,
 }
 
 /// One change to a partition's column family.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{ActorId, Address, Hlc, PartitionId, WallTime, WriteId};
-use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, checksum};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, VersionVector, checksum};
 
 fn dot(actor: u64, counter: u64) -> Dot {
     Dot::new(ActorId::new(actor), counter)
@@ -266,4 +266,22 @@ fn copy_with_a_flipped_bit_is_unreadable() {
         let opened = open_copy(&address("k"), &Bytes::from(damaged));
         assert!(opened.is_err(), "byte {at}");
     }
+}
+
+#[test]
+fn clock_covers_all_up_to_a_dot_only_without_a_gap() {
+    let mut clock = PartitionClock::default();
+    for n in [1, 2, 3, 5] {
+        clock.add(dot(1, n));
+    }
+    assert!(clock.covers(dot(1, 5)) && clock.covers_up_to(dot(1, 3)));
+    assert!(!clock.covers_up_to(dot(1, 5)), "dot 4 may still come");
+    let past = |n: u64| {
+        let mut past = VersionVector::new();
+        past.add(dot(1, n));
+        past
+    };
+    assert!(clock.covers_past(&past(3)) && !clock.covers_past(&past(5)) && clock.covers_past(&VersionVector::new()));
+    clock.add(dot(1, 4));
+    assert!(clock.covers_past(&past(5)));
 }

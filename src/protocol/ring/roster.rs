@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::protocol::types::NodeId;
 use crate::protocol::types::limits::NODES_MAX;
@@ -96,6 +97,25 @@ impl Roster {
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         let at = self.members.binary_search_by_key(&id, |member| member.id).ok()?;
         self.members.get(at)
+    }
+
+    /// Names the roster: nodes with the same members, at the same addresses, have the same. Other than a layout's id it
+    /// covers labels and addresses too.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut bytes = Vec::with_capacity(self.members.len() * 64);
+        let text = |bytes: &mut Vec<u8>, text: &str| {
+            bytes.extend_from_slice(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        };
+        for member in &self.members {
+            bytes.extend_from_slice(&member.id.as_u128().to_be_bytes());
+            bytes.extend_from_slice(&member.weight.to_be_bytes());
+            text(&mut bytes, &member.name);
+            text(&mut bytes, &member.zone);
+            text(&mut bytes, &member.address.to_string());
+        }
+        xxh3_64(&bytes)
     }
 
     /// A node's label, or its id when it is no member.

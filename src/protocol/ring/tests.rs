@@ -20,6 +20,26 @@ fn roster(weights_and_zones: &[(u32, u8)]) -> Roster {
     Roster::new(weights_and_zones.iter().enumerate().map(member).collect()).unwrap()
 }
 
+#[test]
+fn roster_digest_differs_with_every_field_of_a_member() {
+    let whole = roster(&[(1, 0), (2, 1), (3, 2)]);
+    let changed = |change: fn(&mut Member)| {
+        let mut members = whole.members().to_vec();
+        change(&mut members[1]);
+        Roster::new(members).unwrap().digest()
+    };
+    assert_eq!(changed(|_| ()), whole.digest());
+    let fields: [fn(&mut Member); 5] = [
+        |member| member.id = NodeId::new(77),
+        |member| member.name = "other".to_owned(),
+        |member| member.zone = "other".to_owned(),
+        |member| member.weight = 9,
+        |member| member.address.set_port(9_999),
+    ];
+    let digests: BTreeSet<u64> = fields.into_iter().map(changed).chain([whole.digest()]).collect();
+    assert_eq!(digests.len(), 6);
+}
+
 fn parameters(bits: u32, replicas: u8) -> Parameters {
     Parameters { partitions: 1 << bits, replicas, hash_seed: 42 }
 }

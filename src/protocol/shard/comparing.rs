@@ -3,13 +3,14 @@
 use bytes::Bytes;
 
 use super::exchanging::{PAGE_ITEMS, Wanted};
+use super::trees::Built;
 use super::{Now, Shard, Source};
 use crate::protocol::anti_entropy::Side;
-use crate::protocol::merkle::{FANOUT, LEAVES, Listed};
+use crate::protocol::merkle::{FANOUT, LEAVES, Listed, running_hash};
 use crate::protocol::replica::{ItemPage, ItemRange, KeyKind, ReadError, ReadId, Storage};
 use crate::protocol::types::PartitionId;
 use crate::protocol::wire::{
-    CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind,
+    CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, Reach,
 };
 
 /// Pages that peers wait for at once.
@@ -35,7 +36,8 @@ impl Shard {
             // The clock is as old as the sums: both are of this very moment.
             Some(tree) if request.inner.is_empty() => {
                 let (life, clock) = self.clock_for(request.partition, request.clock);
-                CompareReply { ready: true, life, clock, sums: tree.inner() }
+                let sums = if tree.root() == request.root { Vec::new() } else { tree.inner() };
+                CompareReply { ready: true, life, clock, sums }
             }
             Some(tree) => {
                 let (life, clock) = (self.exchanges.lives.of(request.partition), Bytes::new());
@@ -65,10 +67,19 @@ impl Shard {
             let text = format!("there is no leaf {}; a hash tree has {}", request.leaf, LEAVES);
             return Err(Failure::new(FailureCode::BadInput, text));
         }
+        let mut range = self.leaf(request.partition, request.leaf, request.after);
+        if !request.until.is_empty() {
+            if request.until <= range.after || request.until < range.from {
+                let text = "the stretch of items ends before it begins";
+                return Err(Failure::new(FailureCode::BadInput, text));
+            }
+            // The first key after it.
+            let until: Bytes = [request.until.as_ref(), &[0]].concat().into();
+            range.until = Some(range.until.map_or_else(|| until.clone(), |end| end.min(until.clone())));
+        }
         let id = self.items.next_read();
-        let range = self.leaf(request.partition, request.leaf, request.after);
         self.exchanges.served += 1;
-        self.exchanges.pages.insert(id, Wanted::Peer { source, correlation: header.correlation });
+        self.exchanges.pages.insert(id, Wanted::Peer { source, correlation: header.correlation, hash: request.hash });
         storage.items(id, range);
         Ok(())
     }
@@ -76,7 +87,7 @@ impl Shard {
     /// Has the next page of a tree read, a bounded piece of work at a time.
     pub(super) fn build_trees(&mut self, now: Now, storage: &mut dyn Storage) {
         let unsettled = |partition: PartitionId| self.items.unsettled_items(partition, &self.view);
-        let Some((partition, after)) = self.exchanges.trees.begin_page(now.instant, unsettled) else { return };
+        let Some((partition, after)) = self.exchanges.trees.begin_page(now, unsettled) else { return };
         let id = self.items.next_read();
         let first = Bytes::from_static(&[KeyKind::Item as u8]);
         let range =
@@ -92,18 +103,23 @@ impl Shard {
         match wanted {
             Wanted::Tree => {
                 self.counters.unreadable += u64::from(page.is_err());
-                let rotten = self.exchanges.trees.finish_page(now.instant, page.ok(), bits, &self.throttle);
-                self.counters.rot_found += u64::from(rotten);
+                match self.exchanges.trees.finish_page(now, page.ok(), bits, &self.throttle) {
+                    Built::Partly => {}
+                    Built::Kept => self.counters.trees_built += 1,
+                    Built::Verified => self.counters.trees_verified += 1,
+                    Built::Differs => self.counters.rot_found += 1,
+                }
                 self.look_by(now.instant);
             }
+            Wanted::Reapable => self.reapable_listed(now, page.ok()),
             Wanted::Exchange(number) => match page {
                 Err(_) => self.fail_exchange(now, number, storage),
                 Ok(page) => {
-                    let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
+                    let items = page.items.into_iter().map(|Listed { key, hash, .. }| (key, hash)).collect();
                     self.listed(now, number, Side::Ours, items, page.more, storage);
                 }
             },
-            Wanted::Peer { source, correlation } => {
+            Wanted::Peer { source, correlation, hash } => {
                 self.exchanges.served = self.exchanges.served.saturating_sub(1);
                 match page {
                     Err(error) => {
@@ -111,8 +127,8 @@ impl Shard {
                         self.reply_failure(source, correlation, &failure);
                     }
                     Ok(page) => {
-                        let items = page.items.into_iter().map(|Listed { key, hash }| (key, hash)).collect();
-                        let reply = KeysReply { more: page.more, items };
+                        let reply = keys_reply(page, hash);
+                        self.counters.pages_matched += u64::from(reply.reach == Reach::Same);
                         let header = Header::new(Kind::KeysReply, correlation, 0, self.view.layout.id());
                         let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
                         self.reply(source, bytes);
@@ -121,4 +137,13 @@ impl Shard {
             }
         }
     }
+}
+
+/// What a peer is told of a stretch of which it has this running hash.
+fn keys_reply(page: ItemPage, hash: u64) -> KeysReply {
+    if !page.more && running_hash(page.items.iter().map(|listed| (&listed.key, listed.hash))) == hash {
+        return KeysReply { reach: Reach::Same, items: Vec::new() };
+    }
+    let reach = if page.more { Reach::More } else { Reach::All };
+    KeysReply { reach, items: page.items.into_iter().map(|Listed { key, hash, .. }| (key, hash)).collect() }
 }

@@ -11,13 +11,16 @@ use super::operation::Operations;
 use super::settling::{Clocks, Lives};
 use super::trees::Trees;
 use super::{Now, Output, PeerIndex, Shard, Source};
-use crate::protocol::anti_entropy::{Difference, Exchange, Moved, Outcome, Pair, RUNNING_MAX, Schedule, Side, Step};
+use crate::protocol::anti_entropy::{
+    Difference, Exchange, Moved, Outcome, Pair, RUNNING_MAX, Schedule, Side, Step, Stretch,
+};
 use crate::protocol::merkle::{Tree, leaf_range};
 use crate::protocol::replica::{ItemKey, ItemRange, PartitionClock, ReadId, Storage, open_copy};
 use crate::protocol::types::{Address, Instant, PartitionId};
+use crate::protocol::version::Retired;
 use crate::protocol::wire::{
-    CompareReply, CompareRequest, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind, MergeRequest,
-    ReadReply, ReadRequest, ReadResult, decode_control,
+    CompareReply, CompareRequest, ConfirmReply, Failure, FailureCode, Frame, Header, KeysReply, KeysRequest, Kind,
+    MergeReply, MergeRequest, Reach, ReadReply, ReadRequest, ReadResult, decode_control,
 };
 
 /// Between the two looks at a leaf: longer than a write is in flight.
@@ -52,9 +55,11 @@ pub(super) enum Asked {
     Compare { exchange: u64 },
     Keys { exchange: u64 },
     Fetch { exchange: u64, key: ItemKey },
-    Give { exchange: u64 },
+    Give { exchange: u64, key: ItemKey },
     Restore { key: ItemKey },
     Settle { partition: PartitionId, clock: PartitionClock, until: Instant },
+    Confirm { round: u64 },
+    Reap { until: Instant },
 }
 
 impl Asked {
@@ -64,8 +69,8 @@ impl Asked {
             Self::Compare { exchange }
             | Self::Keys { exchange }
             | Self::Fetch { exchange, .. }
-            | Self::Give { exchange } => Some(*exchange),
-            Self::Restore { .. } | Self::Settle { .. } => None,
+            | Self::Give { exchange, .. } => Some(*exchange),
+            Self::Restore { .. } | Self::Settle { .. } | Self::Confirm { .. } | Self::Reap { .. } => None,
         }
     }
 }
@@ -74,8 +79,9 @@ impl Asked {
 #[derive(Debug)]
 pub(super) enum Wanted {
     Tree,
+    Reapable,
     Exchange(u64),
-    Peer { source: Source, correlation: u64 },
+    Peer { source: Source, correlation: u64, hash: u64 },
 }
 
 /// The exchanges of a shard, and what they stand on.
@@ -99,7 +105,9 @@ impl Shard {
     pub(super) fn plan_exchanges(&mut self) {
         let now = Instant::from_nanos(0);
         for pair in self.pairs() {
-            self.exchanges.schedule.add(pair, now);
+            // No tree was left, or a write came after it: the partition was not stopped cleanly, and goes first.
+            let disturbed = !self.exchanges.trees.is_ready(pair.partition);
+            self.exchanges.schedule.add(pair, now, disturbed);
         }
         for partition in self.partitions.keys() {
             self.exchanges.trees.want(*partition);
@@ -156,6 +164,11 @@ impl Shard {
         self.exchanges.schedule.partition_in_sync(partition)
     }
 
+    /// The same of each partition of this shard, in order.
+    pub fn partitions_in_sync(&self) -> impl Iterator<Item = (PartitionId, Option<Instant>)> {
+        self.partitions.keys().map(|partition| (*partition, self.partition_in_sync_since(*partition)))
+    }
+
     /// The hash tree of a partition; `None` while it is being built.
     #[must_use]
     pub fn tree(&self, partition: PartitionId) -> Option<&Tree> {
@@ -164,7 +177,7 @@ impl Shard {
 
     /// Has everything that is stored compared with what should be, in the background and throttled.
     pub fn verify(&mut self, now: Now) {
-        self.exchanges.trees.verify_all(now.instant);
+        self.exchanges.trees.verify_all();
         self.look_by(now.instant);
     }
 
@@ -206,11 +219,12 @@ impl Shard {
         self.throttle.advance(now.instant);
         self.build_trees(now, storage);
         self.expire_restores(now);
-        let restores = &self.restores;
+        let (restores, reaping) = (&self.restores, &self.reaping);
         self.exchanges.asked.retain(|_, asked| match asked {
             Asked::Restore { key } => restores.is_under_way(key),
             Asked::Compare { .. } | Asked::Keys { .. } | Asked::Fetch { .. } | Asked::Give { .. } => true,
-            Asked::Settle { until, .. } => *until > now.instant,
+            Asked::Settle { until, .. } | Asked::Reap { until } => *until > now.instant,
+            Asked::Confirm { round } => reaping.is_under_way(*round),
         });
         let due: Vec<u64> = self.exchanges.running.keys().copied().collect();
         for number in due {
@@ -227,16 +241,18 @@ impl Shard {
         }
         let running_max = self.throttle.of(RUNNING_MAX);
         while !self.stopping && self.exchanges.schedule.running() < running_max {
-            let reachable = |peer: u16| self.peers.is_up(PeerIndex::new(peer));
-            let Exchanges { schedule, unverified, .. } = &mut self.exchanges;
+            let Exchanges { schedule, unverified, trees, .. } = &mut self.exchanges;
+            // One whose tree is being built is compared as soon as there is something to compare.
+            let can_be = |pair: Pair| self.peers.is_up(PeerIndex::new(pair.peer)) && trees.is_ready(pair.partition);
             let doubted = |partition: PartitionId| unverified.contains_key(&partition);
-            let Some(pair) = schedule.begin(now.instant, reachable, doubted) else { break };
+            let Some(pair) = schedule.begin(now.instant, can_be, doubted) else { break };
             self.begin_exchange(now, pair, storage);
         }
-        let reachable = |peer: u16| !self.stopping && self.peers.is_up(PeerIndex::new(peer));
+        let (peers, trees, stopping) = (&self.peers, &self.exchanges.trees, self.stopping);
+        let can_be = |pair: Pair| !stopping && peers.is_up(PeerIndex::new(pair.peer)) && trees.is_ready(pair.partition);
         // Where all places are taken, the end of an exchange calls for the next.
         let has_place = self.exchanges.schedule.running() < running_max;
-        let scheduled = has_place.then(|| self.exchanges.schedule.next_due(reachable)).flatten();
+        let scheduled = has_place.then(|| self.exchanges.schedule.next_due(can_be)).flatten();
         let wakes = |running: &Running| running.pause_until.or(running.rest_until).unwrap_or(running.deadline);
         let running = self.exchanges.running.values().map(wakes);
         let next = running.chain(scheduled).chain(self.exchanges.trees.build_at()).min();
@@ -245,11 +261,6 @@ impl Shard {
     }
 
     fn begin_exchange(&mut self, now: Now, pair: Pair, storage: &mut dyn Storage) {
-        if !self.exchanges.trees.is_ready(pair.partition) {
-            // Not a failure of the pair: it is compared as soon as there is something to compare.
-            self.exchanges.trees.want(pair.partition);
-            return self.exchanges.schedule.finish(pair, false, now.instant, 0);
-        }
         self.counters.exchanges_begun += 1;
         self.exchanges.next += 1;
         let number = self.exchanges.next;
@@ -286,7 +297,8 @@ impl Shard {
             match step {
                 Step::Compare(inner) => {
                     let clock = running.clocks.fingerprint();
-                    let request = CompareRequest { partition: pair.partition, clock, inner };
+                    let root = self.exchanges.trees.get(pair.partition).map_or(0, Tree::root);
+                    let request = CompareRequest { partition: pair.partition, clock, root, inner };
                     let asked = Asked::Compare { exchange: number };
                     self.ask(now, pair, asked, Kind::Compare, request.body_bytes(), |out| request.encode(out));
                 }
@@ -295,14 +307,14 @@ impl Shard {
                     running.pause_until = Some(until);
                     self.look_by(until);
                 }
-                Step::List(Side::Ours, leaf, after) => {
+                Step::List(leaf, after) => {
                     let id = self.items.next_read();
                     let range = self.leaf(pair.partition, leaf, after);
                     self.exchanges.pages.insert(id, Wanted::Exchange(number));
                     storage.items(id, range);
                 }
-                Step::List(Side::Theirs, leaf, after) => {
-                    let request = KeysRequest { partition: pair.partition, leaf, after };
+                Step::Match(Stretch { leaf, after, until, hash }) => {
+                    let request = KeysRequest { partition: pair.partition, leaf, after, until, hash };
                     let asked = Asked::Keys { exchange: number };
                     self.ask(now, pair, asked, Kind::Keys, request.body_bytes(), |out| request.encode(out));
                 }
@@ -348,7 +360,7 @@ impl Shard {
             return self.moved(now, number, Moved::Failed, storage);
         };
         if difference.theirs {
-            let request = ReadRequest { address };
+            let request = ReadRequest { address, wanted: Vec::new() };
             let asked = Asked::Fetch { exchange: number, key };
             return self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
         }
@@ -388,7 +400,15 @@ impl Shard {
     ) {
         // Rot is repaired by its own way; this exchange cannot say that the two agree.
         let Ok(ours) = copy else { return self.moved(now, number, Moved::Unreadable, storage) };
-        let their_item = theirs.as_ref().map(|theirs| theirs.item.clone());
+        let (theirs, retired) = match theirs {
+            Some(theirs) => {
+                let (theirs, retired) = self.without_obsolete((partition, key), ours.as_ref(), theirs);
+                (Some(theirs), retired)
+            }
+            None => (None, Retired::default()),
+        };
+        // What is left of theirs once the obsolete is out is not what they have.
+        let their_item = theirs.as_ref().filter(|_| retired.versions == 0).map(|theirs| theirs.item.clone());
         let joined = theirs.and_then(|theirs| self.joined(address, ours.as_ref(), theirs));
         if let Some(joined) = &joined {
             let before = ours.as_ref().map_or(0, |held| held.record.len());
@@ -399,13 +419,17 @@ impl Shard {
             }
             self.store(now, partition, key, ours.as_ref(), joined.clone());
         }
-        let Some(held) = joined.or(ours) else { return self.moved(now, number, Moved::Equal, storage) };
+        let Some(held) = joined.or(ours) else {
+            // Nothing is here, and what they have is obsolete: they find that out when they give it to us.
+            let moved = if retired.versions > 0 { Moved::Obsolete } else { Moved::Equal };
+            return self.moved(now, number, moved, storage);
+        };
         if Some(&held.item) == their_item.as_ref() {
             return self.moved(now, number, Moved::Equal, storage);
         }
         let Some(pair) = self.exchanges.running.get(&number).map(|running| running.pair) else { return };
         let request = MergeRequest { address: address.clone(), record: held.record };
-        let asked = Asked::Give { exchange: number };
+        let asked = Asked::Give { exchange: number, key: key.clone() };
         self.counters.items_given += 1;
         self.ask(now, pair, asked, Kind::Merge, request.body_bytes(), |out| request.encode(out));
     }
@@ -439,7 +463,11 @@ impl Shard {
             Asked::Keys { exchange } => {
                 let reply = (kind == Some(Kind::KeysReply)).then(|| KeysReply::decode(body()).ok()).flatten();
                 let Some(reply) = reply else { return self.fail_exchange(now, exchange, storage) };
-                self.listed(now, exchange, Side::Theirs, reply.items, reply.more, storage);
+                match reply.reach {
+                    Reach::All => self.listed(now, exchange, Side::Theirs, reply.items, false, storage),
+                    Reach::More => self.listed(now, exchange, Side::Theirs, reply.items, true, storage),
+                    Reach::Same => self.matched(now, exchange, storage),
+                }
             }
             Asked::Fetch { exchange, key } => {
                 let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
@@ -453,14 +481,24 @@ impl Shard {
                         Err(_) => return self.moved(now, exchange, Moved::Failed, storage),
                     },
                     Some(ReadResult::Unreadable) => return self.moved(now, exchange, Moved::Unreadable, storage),
-                    None => return self.moved(now, exchange, Moved::Failed, storage),
+                    // The whole item was asked for.
+                    Some(ReadResult::Head(_) | ReadResult::Part(_)) | None => {
+                        return self.moved(now, exchange, Moved::Failed, storage);
+                    }
                 };
                 self.counters.items_fetched += 1;
                 self.exchange_with_copy(now, exchange, partition, &key, &address, theirs, storage);
             }
-            Asked::Give { exchange } => {
+            Asked::Give { exchange, key } => {
+                let reply = (kind == Some(Kind::MergeReply)).then(|| MergeReply::decode(body()).ok()).flatten();
+                let refused = reply.map(|reply| reply.refused).unwrap_or_default();
+                let partition = self.exchanges.running.get(&exchange).map(|running| running.pair.partition);
+                if let Some(partition) = partition.filter(|_| refused.all) {
+                    self.note_refused(now, partition, &key);
+                }
                 let failure = (kind == Some(Kind::Error)).then(|| decode_control::<Failure>(&body(), "error").ok());
                 let moved = match (kind, failure.flatten().map(|failure| failure.code)) {
+                    (Some(Kind::MergeReply), _) if refused.any => Moved::Obsolete,
                     (Some(Kind::MergeReply), _) => Moved::Equal,
                     (_, Some(FailureCode::Unreadable)) => Moved::Unreadable,
                     _ => Moved::Failed,
@@ -471,6 +509,11 @@ impl Shard {
                 let reply = (kind == Some(Kind::ReadReply)).then(|| ReadReply::decode(body()).ok()).flatten();
                 self.restore_answered(now, peer, &key, reply, storage);
             }
+            Asked::Confirm { round } => {
+                let reply = (kind == Some(Kind::ConfirmReply)).then(|| ConfirmReply::decode(body()).ok()).flatten();
+                self.confirm_answered(now, peer, round, reply, storage);
+            }
+            Asked::Reap { .. } => {}
             Asked::Settle { partition, clock, .. } => {
                 if kind == Some(Kind::Settled) {
                     self.settled(partition, &clock);
@@ -488,7 +531,7 @@ impl Shard {
         key: &ItemKey,
         address: &Address,
     ) {
-        let request = ReadRequest { address: address.clone() };
+        let request = ReadRequest { address: address.clone(), wanted: Vec::new() };
         let asked = Asked::Restore { key: key.clone() };
         let pair = Pair { partition, peer };
         self.ask(now, pair, asked, Kind::Read, request.body_bytes(), |out| request.encode(out));
@@ -505,6 +548,14 @@ impl Shard {
     ) {
         if let Some(running) = self.exchanges.running.get_mut(&number) {
             running.exchange.handle_items(side, items, more);
+            self.drive(now, number, storage);
+        }
+    }
+
+    /// The other side has the same items in a stretch.
+    fn matched(&mut self, now: Now, number: u64, storage: &mut dyn Storage) {
+        if let Some(running) = self.exchanges.running.get_mut(&number) {
+            running.exchange.handle_match();
             self.drive(now, number, storage);
         }
     }
@@ -526,7 +577,7 @@ impl Shard {
     fn end_exchange(&mut self, now: Now, number: u64, outcome: Outcome) {
         let Some(Running { pair, clocks, .. }) = self.exchanges.running.remove(&number) else { return };
         self.exchanges.asked.retain(|_, asked| asked.exchange() != Some(number));
-        let agrees = matches!(outcome, Outcome::Completed { unreadable: 0, .. });
+        let agrees = matches!(outcome, Outcome::Completed { unreadable: 0, obsolete: 0, .. });
         let jitter = u32::try_from(self.rng.next_u64() & 1_023).unwrap_or(0);
         self.exchanges.schedule.finish(pair, agrees, now.instant, jitter);
         self.look_by(now.instant);
@@ -535,7 +586,8 @@ impl Shard {
             return;
         }
         self.counters.exchanges_completed += 1;
-        if self.doubts(pair.partition) {
+        // What this node has and others call obsolete is looked at before anybody believes it again.
+        if self.doubts(pair.partition) && !self.reaping.has_refused(pair.partition) {
             self.when_all_is_safe(pair);
         }
         if agrees {

@@ -44,6 +44,9 @@ impl Shard {
     }
 }
 
+/// Every kind of request that can come too late, as metrics name it.
+pub const EXPIRING: [&str; 9] = ["get", "put", "scan", "read", "merge", "hint", "exchange", "reap", "other"];
+
 /// A kind of request, for a metric's label.
 const fn name_of(kind: Kind) -> &'static str {
     match kind {
@@ -54,6 +57,7 @@ const fn name_of(kind: Kind) -> &'static str {
         Kind::Merge => "merge",
         Kind::Hint => "hint",
         Kind::Compare | Kind::Keys | Kind::Settle => "exchange",
+        Kind::Confirm | Kind::Reap => "reap",
         _ => "other",
     }
 }

@@ -15,7 +15,7 @@ use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, Instant, NodeId, PartitionId};
 use crate::protocol::version::Siblings;
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, HintRequest, Kind, MergeReply, ReadReply, ReadResult,
+    Failure, FailureCode, Frame, Header, HintRequest, Kind, MergeReply, ReadReply, ReadResult, Refused,
 };
 
 /// What is charged for a hint beside its record: its key and RocksDB's own bytes.
@@ -346,6 +346,6 @@ impl Shard {
 /// The answer to a hint.
 pub(super) fn hint_reply(correlation: u64, fsynced: bool, shard: &Shard) -> Bytes {
     let header = Header::new(Kind::HintReply, correlation, 0, shard.view.layout.id());
-    let reply = MergeReply { fsynced };
+    let reply = MergeReply { fsynced, refused: Refused::default() };
     Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out))
 }

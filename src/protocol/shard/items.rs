@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::confirming::End;
+use super::heads::Extent;
 use super::{Now, Shard, Source, View};
 use crate::protocol::merkle::item_hash;
 use crate::protocol::replica::{ItemKey, Lookup, Mutation, ReadError, ReadId, Storage, Unreadable, open_copy};
 use crate::protocol::ring::partition_of;
-use crate::protocol::types::limits::{VECTOR_ENTRIES_WARN, VERSIONS_WARN};
+use crate::protocol::types::limits::{VECTOR_ENTRIES_KEPT, VECTOR_ENTRIES_WARN, VERSIONS_WARN};
 use crate::protocol::types::{Address, PartitionId};
 use crate::protocol::version::Siblings;
 use crate::protocol::wire::Failure;
@@ -37,7 +39,7 @@ pub(super) enum Task {
     /// Store what an operation read elsewhere.
     StoreMerged { operation: u64 },
     /// Send it to a peer.
-    Read { source: Source, header: Header },
+    Read { source: Source, header: Header, extent: Extent },
     /// Join a peer's item: into this node's copy, or into a hint.
     Merge { source: Source, header: Header, address: Address, held: Held },
     /// Join what a read found that was answered already.
@@ -48,6 +50,14 @@ pub(super) enum Task {
     Restore,
     /// Add it to what is read of all hints for an item.
     Gather { gather: u64 },
+    /// Take what it shows to be obsolete out of what an operation read elsewhere.
+    Judge { operation: u64 },
+    /// See whether it may be reaped.
+    Weigh { round: u64 },
+    /// Tell a peer whether it is what the peer would like to reap.
+    Confirm { confirm: u64, at: usize },
+    /// Reap it, or strip it.
+    Reap { hash: u64, end: End },
 }
 
 /// The items that a shard holds in memory between a read and a commit.
@@ -55,7 +65,7 @@ pub(super) enum Task {
 pub(super) struct Items {
     /// Written in this turn: reads of the turn see them.
     written: BTreeMap<ItemKey, Held>,
-    /// Hints removed in this turn: reads of the turn do not see them.
+    /// Hints and items removed in this turn: reads of the turn do not see them.
     removed: BTreeSet<ItemKey>,
     /// Partitions whose state has something to log.
     pub(super) touched: BTreeSet<PartitionId>,
@@ -100,8 +110,9 @@ impl Items {
         self.written.insert(key.clone(), held);
     }
 
-    /// A hint's end is in this turn's batch.
+    /// The end of a hint or an item is in this turn's batch.
     pub(super) fn note_removed(&mut self, key: &ItemKey) {
+        self.written.remove(key);
         self.removed.insert(key.clone());
     }
 
@@ -135,6 +146,7 @@ impl Shard {
         }
         if let Some(held) = self.items.written.get(key) {
             let copy = Ok(Some(held.clone()));
+            self.counters.reads_ready += 1;
             self.run(now, partition, (key, address), task, copy, storage);
             return Ok(());
         }
@@ -145,6 +157,7 @@ impl Shard {
         let id = self.items.next_read();
         match storage.read(id, partition, key) {
             Lookup::Ready(result) => {
+                self.counters.reads_ready += 1;
                 let copy = self.open(now, (partition, key, address), result);
                 self.run(now, partition, (key, address), task, copy, storage);
             }
@@ -169,9 +182,10 @@ impl Shard {
         let Some(tasks) = self.items.latches.remove(&key) else { return };
         let copy = self.open(now, (partition, &key, &address), result);
         for task in tasks {
-            // An earlier task of the queue may have written the item.
+            // An earlier task of the queue may have written the item, or removed it.
             let copy = match self.items.written.get(&key) {
                 Some(held) => Ok(Some(held.clone())),
+                None if self.items.removed.contains(&key) => Ok(None),
                 None => copy.clone(),
             };
             self.run(now, partition, (&key, &address), task, copy, storage);
@@ -191,6 +205,9 @@ impl Shard {
         state.record(key, &held.item);
         self.items.touched.insert(partition);
         let bits = self.view.layout.partition_bits();
+        if held.item.is_dead() || held.item.vector().len() > VECTOR_ENTRIES_KEPT {
+            self.note_reapable(now, partition, key);
+        }
         let before = before.map(|before| item_hash(key.as_bytes(), &before.record));
         let after = item_hash(key.as_bytes(), &held.record);
         self.exchanges.trees.update(partition, key.as_bytes(), bits, before, after);
@@ -213,8 +230,8 @@ impl Shard {
             Task::Coordinate { operation } => self.coordinate(now, operation, copy, storage),
             Task::StoreMerged { operation } => self.store_merged(now, operation, copy),
             // The disk may have taken longer than the asker waits.
-            Task::Read { source, header } => match self.refuse_expired(now, source, &header) {
-                Ok(()) => self.send_copy((source, header.correlation), partition, key, copy),
+            Task::Read { source, header, extent } => match self.refuse_expired(now, source, &header) {
+                Ok(()) => self.send_copy((source, header.correlation), partition, key, copy, &extent),
                 Err(failure) => self.reply_failure(source, header.correlation, &failure),
             },
             Task::Merge { source, header, address, held } => match self.refuse_expired(now, source, &header) {
@@ -227,6 +244,10 @@ impl Shard {
             }
             Task::Restore => self.install_restored(now, key, &copy),
             Task::Gather { gather } => self.gathered_hint(now, gather, address, copy, storage),
+            Task::Judge { operation } => self.judge(now, operation, copy, storage),
+            Task::Weigh { round } => self.weigh(now, round, key, copy),
+            Task::Confirm { confirm, at } => self.confirm_item(confirm, at, partition, key, copy),
+            Task::Reap { hash, end } => self.reap_item(now, partition, key, hash, &end, copy),
         }
     }
 

@@ -20,16 +20,22 @@
 //! *Caveats.* Membership comes from outside as peers going up and down.
 
 mod burden;
+mod candidates;
 mod comparing;
+mod confirming;
 mod exchanging;
 mod expiry;
 mod handoff;
+mod heads;
 mod hints;
 mod items;
+mod measures;
 mod operation;
 mod output;
 mod peers;
 mod reading;
+mod reaping;
+mod recent;
 mod relaying;
 mod release;
 mod restoring;
@@ -42,7 +48,10 @@ mod trees;
 mod view;
 mod writing;
 
+pub use expiry::EXPIRING;
+pub use measures::{Measures, PEERS_MAX, TABLES_MAX, TableMeasures, Verb, VerbMeasures};
 pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
+pub use reaping::BrokenReaping;
 pub use room::{Room, Space};
 pub use view::View;
 
@@ -52,12 +61,14 @@ use std::sync::Arc;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use self::confirming::Confirms;
 use self::exchanging::Exchanges;
 use self::hints::Hints;
 use self::items::Items;
 use self::operation::{Operations, Role};
 use self::output::Weight;
 use self::peers::Peers;
+use self::reaping::Reaping;
 use self::release::Release;
 use self::restoring::Restores;
 use self::throttle::Throttle;
@@ -98,10 +109,13 @@ pub struct Shard {
     /// Partitions of others, for which this node mints as a stand-in.
     stand_ins: BTreeMap<PartitionId, Partition>,
     keeps_actors: bool,
+    trusts_heads: bool,
     fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
     hints: Hints,
     exchanges: Exchanges,
     restores: Restores,
+    reaping: Reaping,
+    confirms: Confirms,
     items: Items,
     operations: Operations,
     peers: Peers,
@@ -115,6 +129,7 @@ pub struct Shard {
     room: Room,
     space: Space,
     weight: Weight,
+    measures: Measures,
     stopping: bool,
 }
 
@@ -134,9 +149,17 @@ impl Shard {
     ) -> Result<Self, ReadError> {
         assert!(config.shard < config.shards, "a shard's number is below the number of shards");
         let mut partitions = BTreeMap::new();
+        let (mut exchanges, mut counters) = (Exchanges::default(), Counters::default());
         for partition in view.layout.owned_by(view.me) {
             if partition.as_u16() % config.shards == config.shard {
-                partitions.insert(partition, Partition::load(partition, &storage.load(partition)?)?);
+                let image = storage.load(partition)?;
+                let state = Partition::load(partition, &image)?;
+                if let Some(record) = &image.tree {
+                    let (bits, sequence) = (view.layout.partition_bits(), state.last_change());
+                    let taken = exchanges.trees.take_stored(record, partition, bits, sequence);
+                    counters.trees_taken += u64::from(taken);
+                }
+                partitions.insert(partition, state);
             }
         }
         let mut shard = Self {
@@ -147,17 +170,21 @@ impl Shard {
             partitions,
             stand_ins: BTreeMap::new(),
             keeps_actors: false,
+            trusts_heads: false,
             fallbacks: BTreeMap::new(),
             hints: Hints::default(),
-            exchanges: Exchanges::default(),
+            exchanges,
             restores: Restores::default(),
+            reaping: Reaping::default(),
+            confirms: Confirms::default(),
             items: Items::default(),
             operations: Operations::new(burden::bytes_max(config.shards)),
             scans: BTreeMap::new(),
             batch: Batch::default(),
             outbox: Vec::new(),
             ready: Vec::new(),
-            counters: Counters::default(),
+            counters,
+            measures: Measures::default(),
             throttle: Throttle::default(),
             room: Room::default(),
             space: Space::default(),
@@ -180,6 +207,12 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What was measured since the start.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// The part of its usual pace that background work has, 1/16 to 1.
@@ -214,6 +247,12 @@ impl Shard {
         self.keeps_actors = true;
     }
 
+    /// Breaks rules 4 and 5, so that the simulated world can prove that it would notice.
+    #[doc(hidden)]
+    pub fn trust_heads(&mut self) {
+        self.trusts_heads = true;
+    }
+
     /// From here on client requests are refused as `Stopping`; what is under way is finished.
     pub fn begin_stop(&mut self) {
         self.stopping = true;
@@ -222,10 +261,20 @@ impl Shard {
     /// Takes a frame in which somebody asks something of this node.
     pub fn handle_request(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) {
         let header = frame.header;
-        if let Err(failure) = self.refuse_expired(now, source, &header) {
-            return self.reply_failure(source, header.correlation, &failure);
+        let outcome = match self.refuse_expired(now, source, &header) {
+            Ok(()) => self.accept(now, source, frame, storage),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = outcome {
+            if let Some(verb) = Kind::from_u8(header.kind).and_then(Verb::of) {
+                self.measures.failed(verb, failure.code);
+            }
+            self.reply_failure(source, header.correlation, &failure);
         }
-        let outcome = match frame.kind() {
+    }
+
+    fn accept(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
+        match frame.kind() {
             Some(Kind::Get) => self.accept_get(now, source, frame, storage),
             Some(Kind::Put) => self.accept_put(now, source, frame, storage),
             Some(Kind::Scan) => self.accept_scan(source, frame, storage),
@@ -235,13 +284,12 @@ impl Shard {
             Some(Kind::Compare) => self.accept_compare(source, frame),
             Some(Kind::Keys) => self.accept_keys(source, frame, storage),
             Some(Kind::Settle) => self.accept_settle(source, frame),
+            Some(Kind::Confirm) => self.accept_confirm(now, source, frame, storage),
+            Some(Kind::Reap) => self.accept_reap(now, source, frame, storage),
             _ => Err(Failure::new(
                 FailureCode::Unsupported,
-                format!("a frame of kind {} is no request to a shard", header.kind),
+                format!("a frame of kind {} is no request to a shard", frame.header.kind),
             )),
-        };
-        if let Err(failure) = outcome {
-            self.reply_failure(source, header.correlation, &failure);
         }
     }
 
@@ -306,6 +354,7 @@ impl Shard {
         let up = self.peers.is_up(peer);
         self.handoff_peer(now, peer, up);
         self.exchange_peer(now, peer, up, storage);
+        self.reaping_peer(now, peer, up);
         if up {
             return;
         }
@@ -320,7 +369,8 @@ impl Shard {
     /// When [`Shard::handle_tick`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.operations.next_timer().into_iter().chain(self.next_handoff()).chain(self.next_exchange()).min()
+        let background = self.next_handoff().into_iter().chain(self.next_exchange()).chain(self.next_reaping());
+        self.operations.next_timer().into_iter().chain(background).min()
     }
 
     /// Lets the timers that are due act. One that was armed for something that is over is ignored.
@@ -334,6 +384,7 @@ impl Shard {
         }
         self.tick_handoff(now, storage);
         self.tick_exchanges(now, storage);
+        self.tick_reaping(now, storage);
     }
 
     /// Whether [`Shard::take_turn`] has something to write or release.
@@ -352,7 +403,9 @@ impl Shard {
                 state.seal(now.wall, &mut self.batch);
             }
         }
-        std::mem::take(&mut self.batch)
+        let mut batch = std::mem::take(&mut self.batch);
+        self.exchanges.trees.outdate_stored(&mut batch);
+        batch
     }
 
     /// What is to be carried out now, in order.
@@ -361,8 +414,12 @@ impl Shard {
     }
 
     fn accept_get(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
-        let request = GetRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
+        let body = frame.body.clone();
+        let request = GetRequest::decode(body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
+            Place::Here(partition, _, header) if self.reads_elsewhere(partition, &header) => {
+                self.read_elsewhere(now, source, Frame::new(header, body), (partition, request.strictness), storage)
+            }
             Place::Here(partition, hash, header) => {
                 self.begin_get(now, source, header, request, (partition, Role::Owner), hash, storage)
             }
@@ -397,7 +454,8 @@ impl Shard {
         let request = ReadRequest::decode(frame.body.clone()).map_err(|error| refusal(&error))?;
         match self.place(source, &request.address, frame)? {
             Place::Here(partition, hash, header) => {
-                self.serve_read(now, (source, header), &request.address, partition, hash, storage);
+                let extent = heads::Extent::of(&header, request.wanted);
+                self.serve_read(now, (source, header), &request.address, extent, (partition, hash), storage);
                 Ok(())
             }
             // Of an item that it does not own a node has hints at most.
@@ -566,6 +624,12 @@ impl Shard {
 
     fn reply(&mut self, source: Source, bytes: bytes::Bytes) {
         self.outbox.push(Output::Reply { source, bytes });
+    }
+
+    /// Tells a client that its request failed.
+    fn disappoint(&mut self, verb: Verb, source: Source, correlation: u64, failure: &Failure) {
+        self.measures.failed(verb, failure.code);
+        self.reply_failure(source, correlation, failure);
     }
 
     fn reply_failure(&mut self, source: Source, correlation: u64, failure: &Failure) {

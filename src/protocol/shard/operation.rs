@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::{PeerIndex, Source};
+use super::{PeerIndex, Source, Verb};
 use crate::protocol::coordinator::{Get, Put, Slot};
 use crate::protocol::replica::ItemKey;
 use crate::protocol::types::limits::REPLICAS_MAX;
@@ -41,6 +41,10 @@ pub(super) struct Operation {
     pub(super) owners: Owners,
     pub(super) strictness: Strictness,
     pub(super) began: Instant,
+    /// When its replicas were asked, for copies or to keep one.
+    pub(super) asked_at: Instant,
+    /// When each of them was, by slot.
+    pub(super) slots_asked_at: [Instant; REPLICAS_MAX],
     pub(super) deadline: Instant,
     pub(super) request: Request,
     pub(super) reading: Option<Reading>,
@@ -52,6 +56,21 @@ pub(super) struct Operation {
     pub(super) stage: Stage,
     /// Bytes that it holds, as far as they are counted (`burden`).
     pub(super) charged: usize,
+}
+
+impl Operation {
+    /// Notes that a replica is asked.
+    pub(super) fn note_asked(&mut self, slot: Slot, now: Instant) {
+        if let Some(at) = self.slots_asked_at.get_mut(slot.as_index()) {
+            *at = now;
+        }
+    }
+
+    /// How long ago a replica was asked.
+    pub(super) fn since_asked(&self, slot: Slot, now: Instant) -> core::time::Duration {
+        let asked_at = self.slots_asked_at.get(slot.as_index()).copied().unwrap_or(self.began);
+        now.since(asked_at)
+    }
 }
 
 /// How far an operation is.
@@ -109,6 +128,40 @@ pub(super) struct Reading {
     pub(super) asked: u8,
     /// Fallbacks that were asked and have not answered.
     pub(super) fallbacks_pending: u8,
+    /// Whether what was heard is compared with what is known here to be obsolete.
+    pub(super) judged: Judged,
+    /// When each slot's owner was asked, until that was put to use.
+    asked_at: [Option<Instant>; REPLICAS_MAX],
+}
+
+/// How far that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Nothing heard was suspicious yet.
+    NotYet,
+    /// This node's copy is being read for it.
+    Waits,
+    /// It is done.
+    Done,
+}
+
+impl Reading {
+    /// A read for which this node's own copy is being looked at.
+    pub(super) fn new(get: Get, purpose: Purpose, me: Slot) -> Self {
+        let asked_at = [None; REPLICAS_MAX];
+        Self { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0, judged: Judged::NotYet, asked_at }
+    }
+
+    pub(super) fn note_asked(&mut self, slot: Slot, now: Instant) {
+        if let Some(at) = self.asked_at.get_mut(slot.as_index()) {
+            *at = Some(now);
+        }
+    }
+
+    /// Since when the slot's owner owes its answer; once.
+    pub(super) fn take_asked(&mut self, slot: Slot) -> Option<Instant> {
+        self.asked_at.get_mut(slot.as_index())?.take()
+    }
 }
 
 /// The owners of an item's partition, by slot.
@@ -315,6 +368,8 @@ impl Operations {
             owners,
             strictness,
             began,
+            asked_at: began,
+            slots_asked_at: [began; REPLICAS_MAX],
             deadline,
             request,
             reading: None,
@@ -403,6 +458,14 @@ impl Operations {
 }
 
 impl Relay {
+    /// What its client asked for.
+    pub(super) const fn verb(&self) -> Verb {
+        match self.kind {
+            Kind::Get => Verb::Get,
+            _ => Verb::Put,
+        }
+    }
+
     /// A relay that is not sent yet.
     pub(super) fn new(
         source: Source,

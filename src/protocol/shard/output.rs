@@ -134,10 +134,16 @@ pub struct Counters {
     pub fetches: u64,
     /// Replicas that a read found behind, and sent what they lack.
     pub read_repairs: u64,
+    /// Heads sent in place of large copies.
+    pub heads_sent: u64,
+    /// Values fetched because a head named them and no copy had them.
+    pub values_fetched: u64,
     /// Hints that peers asked this node to keep.
     pub hints_asked: u64,
     /// Hints taken in; one that is joined into another is not counted again.
     pub hints_stored: u64,
+    /// Hints that were not taken in because there was no room for them.
+    pub hints_refused: u64,
     /// Hints that their home nodes have fsynced, removed here.
     pub hints_delivered: u64,
     /// Fallbacks asked to stand in for an owner.
@@ -152,6 +158,8 @@ pub struct Counters {
     pub exchanges_failed: u64,
     /// Items that exchanges found to differ.
     pub differences: u64,
+    /// Pages of items that a peer and this node had alike.
+    pub pages_matched: u64,
     /// Items fetched because a peer had more of them.
     pub items_fetched: u64,
     /// Items given because a peer had less of them.
@@ -160,16 +168,40 @@ pub struct Counters {
     pub exchange_bytes: u64,
     /// Clocks that learnt something from another owner's, after an exchange that left both sides equal.
     pub clocks_joined: u64,
+    /// Hash trees taken over from the process before.
+    pub trees_taken: u64,
+    /// Hash trees built from what is on the disk because there was none.
+    pub trees_built: u64,
+    /// Hash trees built from what is on the disk and found to be the ones that writes kept.
+    pub trees_verified: u64,
     /// Partitions in which bytes had changed without a write.
     pub rot_found: u64,
     /// Damaged copies replaced by what the other owners have.
     pub restored: u64,
+    /// Rounds of reaping begun here.
+    pub reaping_rounds: u64,
+    /// Tombstones removed here after all owners had confirmed them.
+    pub reaped: u64,
+    /// Entries of vectors stripped here after all owners had confirmed them.
+    pub stripped: u64,
+    /// Items removed here because all other owners had reaped them.
+    pub dropped_obsolete: u64,
+    /// Versions that came from elsewhere and were not joined, because they were deleted or replaced long ago.
+    pub refused_as_obsolete: u64,
+    /// Items sent back to an owner that called obsolete what another one still holds.
+    pub contested: u64,
+    /// Items taken back because another owner still holds them.
+    pub taken_back: u64,
+    /// Items that a round of reaping had to leave for later, by what was in the way.
+    pub reaping_blocked: std::collections::BTreeMap<&'static str, u64>,
     /// Writes whose id was known already.
     pub retries_recognised: u64,
     /// Requests passed on to a replica.
     pub relayed: u64,
     /// Requests passed on to another shard of this node.
     pub forwarded_to_shard: u64,
+    /// Lookups of own copies that memory answered: the turn's own writes, RocksDB's memtables or its block cache.
+    pub reads_ready: u64,
     /// Lookups that had to go to the disk.
     pub reads_pending: u64,
     /// Own copies that could not be read.

@@ -1,16 +1,17 @@
 //! Coordinating reads: R replicas are asked, one more when one is slow, and what they say is merged.
 
+use super::heads::head_of;
 use super::hints::Asker;
 use super::items::Held;
 use super::items::{LocalCopy, Task};
-use super::operation::{Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
-use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
+use super::operation::{Judged, Operation, Operations, Owners, Purpose, Reading, Request, Role, Stage, Timer};
+use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::coordinator::{Copied, Enough, Get, GetFinal, GetResponse, Put, Replied, Slot};
 use crate::protocol::replica::{ItemKey, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::limits::BUDGET_MS_MAX;
 use crate::protocol::types::{Address, Instant, PartitionId, Quorum, Strictness};
-use crate::protocol::version::{Context, Siblings};
+use crate::protocol::version::{Context, Dot, Siblings, Version};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, GetReply, GetRequest, Header, Kind, MergeRequest, ReadReply, ReadRequest, ReadResult,
 };
@@ -32,8 +33,16 @@ impl Shard {
         let strictness = request.strictness;
         let id = self.begin(source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
+        self.peers.earn_hedge();
+        self.count_begun(id);
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
+    }
+
+    /// Counts a request that begins, by its table.
+    pub(super) fn count_begun(&mut self, id: u64) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        self.measures.began(Verb::of_request(&operation.request), operation.address.table());
     }
 
     /// The quorum that a request asks for, with the defaults in place of zeros.
@@ -87,7 +96,8 @@ impl Shard {
         let policy = self.view.policy(operation.address.table());
         let get = Get::new(operation.owners.n(), r, policy);
         let (me, role) = (operation.owners.me(), operation.owners.role());
-        operation.reading = Some(Reading { get, purpose, asked: 1 << me.as_index(), fallbacks_pending: 0 });
+        operation.reading = Some(Reading::new(get, purpose, me));
+        operation.asked_at = now.instant;
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         // The peers are asked before the own copy is looked at, so that a slow disk here costs nothing more.
         self.ask_more(now, id);
@@ -130,7 +140,7 @@ impl Shard {
     }
 
     /// Asks the most willing replica that was not asked yet. False when there is none left.
-    fn ask_one(&mut self, now: Now, id: u64) -> bool {
+    pub(super) fn ask_one(&mut self, now: Now, id: u64) -> bool {
         loop {
             let Some(operation) = self.operations.get_mut(id) else { return false };
             let Some(reading) = &mut operation.reading else { return false };
@@ -144,23 +154,33 @@ impl Shard {
                 reading.get.add_result(slot, Replied::Unknown);
                 continue;
             }
-            let request = ReadRequest { address: operation.address.clone() };
+            let request = ReadRequest { address: operation.address.clone(), wanted: Vec::new() };
             let header = Header::new(Kind::Read, id, remaining_ms(now, operation.deadline), self.view.layout.id());
+            // This node's own copy is read whole: of a large item the others need not send what it has.
+            let whole_here =
+                owners.role() == Role::Owner && !self.exchanges.unverified.contains_key(&operation.partition);
+            let head = whole_here && reading.purpose == Purpose::Answer && reading.get.is_complete();
+            let header = match head {
+                true => header.with_head(),
+                false => header,
+            };
             let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
             let partition = operation.partition;
+            reading.note_asked(slot, now.instant);
+            operation.note_asked(slot, now.instant);
             self.peers.asked(peer, now.instant);
             self.outbox.push(Output::Send { peer, partition, correlation: id, bytes });
             return true;
         }
     }
 
-    fn arm_hedge(&mut self, now: Now, id: u64) {
+    pub(super) fn arm_hedge(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &operation.reading else { return };
         let owners = operation.owners;
         let waits = |slot: &Slot| reading.asked & (1 << slot.as_index()) != 0 && !reading.get.has_answered(*slot);
         let asked = owners.others().filter(waits).map(|slot| owners.peer(slot));
-        let at = now.instant.after(self.peers.hedge_after(asked));
+        let at = now.instant.after(self.peers.hedge_after(now.instant, asked));
         let open = owners.slots().any(|slot| reading.asked & (1 << slot.as_index()) == 0);
         if reading.purpose == Purpose::Fetch {
             let half = operation.deadline.since(now.instant) / 2;
@@ -177,13 +197,23 @@ impl Shard {
         if reading.purpose == Purpose::Fetch {
             return self.gathered(now, id, storage);
         }
+        if !reading.get.is_complete() && reading.get.enough() == Enough::Met {
+            return self.fetch_again(now, id, storage);
+        }
         // A cluster that is slow as a whole must not be asked for more by everybody (5 % of reads, and a few).
-        if self.counters.hedges > HEDGES_FREE + self.counters.gets / HEDGES_SHARE
-            && now.instant.since(operation.began) < HEDGE_ANYWAY
-        {
-            let later = operation.began.after(HEDGE_ANYWAY);
-            self.operations.arm(later, id, Timer::Hedge);
+        let (owners, began) = (operation.owners, operation.began);
+        if now.instant.since(began) < HEDGE_ANYWAY && !self.peers.spend_hedge() {
+            self.operations.arm(began.after(HEDGE_ANYWAY), id, Timer::Hedge);
             return;
+        }
+        // What they will have taken nobody may wait to see: it is this long at least.
+        let Some(reading) = self.operations.get_mut(id).and_then(|operation| operation.reading.as_mut()) else {
+            return;
+        };
+        for slot in owners.others() {
+            if let Some(asked) = reading.take_asked(slot) {
+                self.peers.read_took(owners.peer(slot), now.instant, now.instant.since(asked));
+            }
         }
         if self.ask_one(now, id) {
             self.counters.hedges += 1;
@@ -237,6 +267,14 @@ impl Shard {
             return;
         };
         let slot = operation.owners.slot_of(peer);
+        if let Some(slot) = slot.filter(|_| operation.writing.is_none()) {
+            self.measures.answered(peer, operation.since_asked(slot, now.instant));
+        }
+        if let (Some(slot), Some(reading)) = (slot, &mut operation.reading)
+            && let Some(asked) = reading.take_asked(slot)
+        {
+            self.peers.read_took(peer, now.instant, now.instant.since(asked));
+        }
         let reply = match ReadReply::decode(frame.body) {
             Ok(ReadReply { result: ReadResult::Absent, unverified }) => {
                 Replied::Copy { item: Siblings::default(), unverified }
@@ -248,12 +286,22 @@ impl Shard {
                     Err(_) => Replied::Unknown,
                 }
             }
+            Ok(ReadReply { result: ReadResult::Head(head), unverified }) => {
+                head_of(&operation.address, &head, unverified, self.trusts_heads)
+            }
+            Ok(ReadReply { result: ReadResult::Part(record), .. }) => {
+                match (slot, open_copy(&operation.address, &record)) {
+                    (Some(slot), Ok(part)) => return self.values_fetched(now, id, slot, &part, storage),
+                    _ => Replied::Unknown,
+                }
+            }
             Ok(ReadReply { result: ReadResult::Unreadable, .. }) | Err(_) => Replied::Unknown,
         };
         match (slot, reply) {
             (Some(slot), reply) => self.copy_read(now, id, slot, reply, storage),
             (None, Replied::Copy { item, .. }) => self.fallback_read(now, id, Some(&item), storage),
-            (None, Replied::Unknown) => self.fallback_read(now, id, None, storage),
+            // A fallback is never asked for a head.
+            (None, Replied::Unknown | Replied::Head { .. }) => self.fallback_read(now, id, None, storage),
         }
     }
 
@@ -285,14 +333,17 @@ impl Shard {
         if operation.writing.is_some() {
             return;
         }
-        if let Replied::Copy { item, .. } = &reply
+        if let Replied::Copy { item, .. } | Replied::Head { item, .. } = &reply
             && !self.take_copy(id, item.record_bytes())
         {
             return;
         }
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &mut operation.reading else { return };
-        let useless = matches!(reply, Replied::Unknown | Replied::Copy { unverified: true, .. });
+        let useless = match reply {
+            Replied::Unknown => true,
+            Replied::Copy { unverified, .. } | Replied::Head { unverified, .. } => unverified,
+        };
         reading.get.add_result(slot, reply);
         if useless {
             self.ask_more(now, id);
@@ -304,7 +355,7 @@ impl Shard {
     pub(super) fn read_further(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Some(reading) = &operation.reading else { return };
-        if operation.writing.is_some() {
+        if operation.writing.is_some() || reading.judged == Judged::Waits {
             return;
         }
         let enough = reading.get.enough();
@@ -312,6 +363,7 @@ impl Shard {
             (Purpose::Answer, _) => match enough {
                 Enough::Wait => {}
                 Enough::Failed => self.fail(now, id),
+                Enough::Met if !reading.get.is_complete() => self.fetch_values(now, id, storage),
                 Enough::Met => self.answer(now, id, storage),
             },
             (Purpose::DeleteSeen, _) => match enough {
@@ -332,8 +384,18 @@ impl Shard {
 
     /// Tells a client what was read, or stores the merge of differing answers first (rule 9).
     fn answer(&mut self, now: Now, id: u64, storage: &mut dyn Storage) {
+        if self.is_to_be_judged(id) {
+            let Some(operation) = self.operations.get_mut(id) else { return };
+            let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
+            if self.with_item(now, (partition, &key, &address), Task::Judge { operation: id }, storage).is_err() {
+                // The client asks again; without a look at the copy something deleted might be shown.
+                self.refuse(id, &super::items::overloaded());
+            }
+            return;
+        }
         let Some(operation) = self.operations.get_mut(id) else { return };
         let (Request::Get { w, .. }, Some(reading)) = (&operation.request, &operation.reading) else { return };
+        self.measures.quorum_met(Verb::Get, now.instant.since(operation.asked_at));
         let holders = match reading.get.response() {
             GetResponse::Reply => return self.finish_get(now, id),
             GetResponse::Fail { .. } => return self.fail(now, id),
@@ -361,6 +423,38 @@ impl Shard {
             }
         }
         self.write_further(now, id);
+    }
+
+    /// Whether a read heard of a version that this replica's clock covers and its copy did not know: either it is
+    /// obsolete, or the copy has got it since.
+    fn is_to_be_judged(&mut self, id: u64) -> bool {
+        let Some(operation) = self.operations.get_mut(id) else { return false };
+        let (me, role, partition) = (operation.owners.me(), operation.owners.role(), operation.partition);
+        let Some(reading) = operation.reading.as_mut().filter(|reading| reading.judged == Judged::NotYet) else {
+            return false;
+        };
+        let own = reading.get.copy_of(me).filter(|_| role == Role::Owner);
+        let (Some(own), Some(state)) = (own, self.partitions.get(&partition)) else { return false };
+        let obsolete = |version: &Version| state.clock().covers_up_to(version.dot) && !own.knows(version.dot);
+        let suspicious = reading.get.merged().versions().iter().any(obsolete);
+        if suspicious {
+            reading.judged = Judged::Waits;
+        }
+        suspicious
+    }
+
+    /// This node's copy, and its clock at the same moment, tell what of a read is obsolete (rule 8).
+    pub(super) fn judge(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let state = self.partitions.get(&operation.partition);
+        if let (Some(reading), Ok(copy), Some(state)) = (&mut operation.reading, copy, state) {
+            let known = |dot: Dot| copy.as_ref().is_some_and(|held| held.item.knows(dot));
+            reading.get.retire(|dot| state.clock().covers_up_to(dot) && !known(dot));
+        }
+        if let Some(reading) = &mut operation.reading {
+            reading.judged = Judged::Done;
+        }
+        self.read_further(now, id, storage);
     }
 
     /// Read repair: the merge goes to the replicas that answered with less, while the client has its answer already.
@@ -411,6 +505,8 @@ impl Shard {
         let Some(reading) = &operation.reading else { return };
         let merged = reading.get.merged();
         let shown = merged.show();
+        self.measures.read(shown.live.len());
+        self.measures.succeeded(Verb::Get, now.instant.since(operation.began));
         let known = !merged.is_empty();
         let token = known.then(|| shown.context.to_token(&operation.address, &self.view.token_keys));
         let reply = GetReply { token: token.unwrap_or_default(), versions: shown.live };
@@ -444,7 +540,8 @@ impl Shard {
         self.throttle.observe(now.instant, operation.began);
         self.disturb_missed(now, &operation);
         let failure = self.explain(now, &operation);
-        self.reply_failure(operation.source, operation.correlation, &failure);
+        let verb = Verb::of_request(&operation.request);
+        self.disappoint(verb, operation.source, operation.correlation, &failure);
     }
 
     /// Names of slots for people.
@@ -454,10 +551,6 @@ impl Shard {
     }
 }
 
-/// One read of so many may ask one more replica ..
-const HEDGES_SHARE: u64 = 20;
-/// .. and so many beside that, so that a cluster without much traffic hedges too.
-const HEDGES_FREE: u64 = 100;
 /// After so long a slow replica is a silent one, and another is asked whatever the share.
 const HEDGE_ANYWAY: std::time::Duration = std::time::Duration::from_millis(200);
 

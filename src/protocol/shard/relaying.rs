@@ -5,7 +5,7 @@
 
 use super::operation::{Relay, Request, Timer};
 use super::reading::remaining_ms;
-use super::{Now, Output, PeerIndex, Shard, Source};
+use super::{Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::replica::Storage;
 use crate::protocol::types::{PartitionId, Strictness};
 use crate::protocol::wire::{Failure, FailureCode, Frame, Header, Kind, PutRequest, decode_control};
@@ -47,13 +47,43 @@ impl Shard {
         self.start_relay(now, relay, storage)
     }
 
+    /// Whether another owner had better coordinate a read. Copies that may be out of date add data but do not count
+    /// (rule 4), and among them may be what was deleted and reaped since: only the clock of an owner that counts knows.
+    pub(super) fn reads_elsewhere(&self, partition: PartitionId, header: &Header) -> bool {
+        let me = self.view.peer_of(self.view.me);
+        let owners = self.view.layout.owner_indices(partition).iter().map(|at| PeerIndex::new(*at));
+        let mut others = owners.filter(|peer| Some(*peer) != me);
+        self.doubts(partition) && !header.forwarded() && others.any(|peer| self.peers.is_up(peer))
+    }
+
+    /// Passes a read on to an owner that counts, or does not know better either.
+    pub(super) fn read_elsewhere(
+        &mut self,
+        now: Now,
+        source: Source,
+        frame: Frame,
+        (partition, strictness): (PartitionId, Strictness),
+        storage: &mut dyn Storage,
+    ) -> Result<(), Failure> {
+        let text =
+            "read quorum not met: this node may lack acknowledged writes, and no other owner answered; ask again";
+        let deadline = Self::deadline_of(source, &frame.header);
+        let candidates = self.candidates(now, partition);
+        let correlation = frame.header.correlation;
+        let mut relay = Relay::new(source, correlation, Kind::Get, frame.body, partition, candidates, deadline);
+        relay.strictness = strictness;
+        // An owner does not stand in.
+        relay.last_failure = Some(Failure::new(FailureCode::QuorumNotMet, text));
+        self.start_relay(now, relay, storage)
+    }
+
     /// Lets another owner coordinate a write whose item this node cannot read.
     pub(super) fn coordinate_elsewhere(&mut self, now: Now, id: u64, why: &str, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.remove(id) else { return };
         let Request::Put(work) = operation.request else { return };
         let failure = Failure::new(FailureCode::Unreadable, format!("this node cannot coordinate the write: {why}"));
         if work.forwarded {
-            self.reply_failure(operation.source, operation.correlation, &failure);
+            self.disappoint(Verb::Put, operation.source, operation.correlation, &failure);
             return;
         }
         let mut body = Vec::with_capacity(work.request.body_bytes());
@@ -70,7 +100,7 @@ impl Shard {
         );
         relay.last_failure = Some(failure);
         if let Err(failure) = self.start_relay(now, relay, storage) {
-            self.reply_failure(operation.source, operation.correlation, &failure);
+            self.disappoint(Verb::Put, operation.source, operation.correlation, &failure);
         }
     }
 
@@ -120,11 +150,12 @@ impl Shard {
         if relay.strictness == Strictness::Sloppy && relay.last_failure.is_none() && time_left {
             return self.begin_standing_in(now, &relay, storage);
         }
+        let (verb, source, correlation) = (relay.verb(), relay.source, relay.correlation);
         let failure = relay.last_failure.unwrap_or_else(|| {
             let partition = relay.partition;
             Failure::new(FailureCode::QuorumNotMet, format!("no owner of partition {partition} can be reached"))
         });
-        self.reply_failure(relay.source, relay.correlation, &failure);
+        self.disappoint(verb, source, correlation, &failure);
     }
 
     /// Hands an owner's answer on, or asks the next owner when this one could not serve.
@@ -176,6 +207,7 @@ impl Shard {
             Kind::Put => format!("{name} did not answer in time; the write may still surface; retry with its write id"),
             _ => format!("{name} did not answer in time"),
         };
-        self.reply_failure(relay.source, relay.correlation, &Failure::new(FailureCode::TimedOut, text));
+        let failure = Failure::new(FailureCode::TimedOut, text);
+        self.disappoint(relay.verb(), relay.source, relay.correlation, &failure);
     }
 }

@@ -21,6 +21,8 @@ enum Waiter {
     Frame(Output),
     /// An exchange whose items are in this turn, or in earlier ones.
     Compared(Pair),
+    /// A round of reaping whose items were read.
+    Round(u64),
 }
 
 /// The turns that are committed and not fsynced, and who waits for them.
@@ -118,6 +120,14 @@ impl Shard {
         self.release.turn.push(Waiter::Compared(pair));
     }
 
+    /// Lets a round of reaping go on once everything committed so far is fsynced, whatever the durability.
+    pub(super) fn when_round_is_safe(&mut self, round: u64) {
+        match self.release.fsyncs() {
+            true => self.release.turn.push(Waiter::Round(round)),
+            false => self.release.wanted.push(Waiter::Round(round)),
+        }
+    }
+
     /// Of these items, the one that waits longest for its fsync.
     pub(super) fn newest_unsafe(&self, keys: &[ItemKey]) -> Option<ItemKey> {
         let written = keys.iter().find(|key| self.items.is_written(key) && self.release.fsyncs());
@@ -188,6 +198,7 @@ impl Shard {
                 }
                 Waiter::Frame(output) => self.outbox.push(output),
                 Waiter::Compared(pair) => self.compared(pair),
+                Waiter::Round(round) => self.round_is_safe(now, round, storage),
             }
         }
         // What this produced belongs to no batch, unless a write came of it: then it waits for that one's commit.

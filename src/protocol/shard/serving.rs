@@ -1,15 +1,17 @@
 //! Serving peers: copies read, items joined, keys listed.
 
+use super::heads::Extent;
 use super::hints::hint_reply;
 use super::items::{Held, LocalCopy, Task, overloaded};
+use super::reaping::BrokenReaping;
 use super::writing::merge_reply;
 use super::{Now, Shard, Source};
-use crate::protocol::replica::{ItemKey, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
+use crate::protocol::replica::{ItemKey, Partition, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, PartitionId};
-use crate::protocol::version::ConflictPolicy;
+use crate::protocol::version::{ConflictPolicy, Dot, Retired, Siblings};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ReadResult, ScanReply, ScanRequest,
+    Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ScanReply, ScanRequest,
 };
 
 /// Keys of one page at most: about 64 KiB of ordinary keys, and a bounded piece of work for the read pool.
@@ -23,13 +25,13 @@ impl Shard {
         now: Now,
         (source, header): (Source, Header),
         address: &Address,
-        partition: PartitionId,
-        hash: KeyHash,
+        extent: Extent,
+        (partition, hash): (PartitionId, KeyHash),
         storage: &mut dyn Storage,
     ) {
         self.counters.replica_reads += 1;
         let key = ItemKey::new(address, hash);
-        let task = Task::Read { source, header };
+        let task = Task::Read { source, header, extent };
         if self.with_item(now, (partition, &key, address), task, storage).is_err() {
             self.reply_failure(source, header.correlation, &overloaded());
         }
@@ -42,12 +44,9 @@ impl Shard {
         partition: PartitionId,
         key: &ItemKey,
         copy: LocalCopy,
+        extent: &Extent,
     ) {
-        let result = match copy {
-            Ok(Some(held)) => ReadResult::Found(held.record),
-            Ok(None) => ReadResult::Absent,
-            Err(_) => ReadResult::Unreadable,
-        };
+        let result = self.told(copy, extent);
         let reply = ReadReply { result, unverified: self.doubts(partition) };
         let header = Header::new(Kind::ReadReply, correlation, 0, self.view.layout.id());
         let bytes = Frame::build(header, reply.body_bytes(), |out| reply.encode(out));
@@ -96,10 +95,19 @@ impl Shard {
             }
         };
         let before = ours.as_ref().map_or(0, |held| held.record.len());
+        let contested = header.is_contested();
+        let (theirs, retired) = match contested {
+            true => (theirs, Retired::default()),
+            false => self.without_obsolete((partition, key), ours.as_ref(), theirs),
+        };
+        self.counters.taken_back += u64::from(contested);
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
             let after = joined.record.len();
-            let room = self.check_hint_room(key, before, after).and_then(|()| self.check_room_for_merge(before, after));
-            if let Err(failure) = room {
+            if let Err(failure) = self.check_hint_room(key, before, after) {
+                self.counters.hints_refused += 1;
+                return self.reply_failure(source, header.correlation, &failure);
+            }
+            if let Err(failure) = self.check_room_for_merge(before, after) {
                 return self.reply_failure(source, header.correlation, &failure);
             }
             self.store(now, partition, key, ours.as_ref(), joined);
@@ -107,12 +115,39 @@ impl Shard {
         let fsynced = self.release.fsyncs() || header.wants_fsync();
         let bytes = match key.is_hint() {
             true => hint_reply(header.correlation, fsynced, self),
-            false => merge_reply(header.correlation, fsynced, self),
+            false => merge_reply(header.correlation, fsynced, retired.into(), self),
         };
         match header.wants_fsync() {
             true => self.reply_when_fsynced(source, key, bytes),
             false => self.reply_when_durable(source, key, bytes),
         }
+    }
+
+    /// Rule 8, in the one place where something foreign meets this node's copy: a version that the partition clock
+    /// covers, with all earlier ones of its actor, and that the copy does not know, was replaced or deleted and then
+    /// forgotten everywhere. It is dropped, and its dot enters the past, so that whoever still has it learns of it.
+    /// What is obsolete as a whole, and of which nothing is stored here, becomes nothing.
+    pub(super) fn without_obsolete(
+        &mut self,
+        (partition, key): (PartitionId, &ItemKey),
+        ours: Option<&Held>,
+        mut theirs: Held,
+    ) -> (Held, Retired) {
+        let state = self.partitions.get(&partition).filter(|_| !key.is_hint());
+        let filters = !self.reaping.is_broken(BrokenReaping::TakeBack);
+        let Some(clock) = state.map(Partition::clock).filter(|_| filters) else { return (theirs, Retired::default()) };
+        let known = |dot: Dot| ours.is_some_and(|ours| ours.item.knows(dot));
+        let obsolete = |dot: Dot| clock.covers_up_to(dot) && !known(dot);
+        if !theirs.item.versions().iter().any(|version| obsolete(version.dot)) {
+            return (theirs, Retired::default());
+        }
+        let retired = theirs.item.retire(obsolete);
+        self.counters.refused_as_obsolete += retired.versions as u64;
+        if ours.is_none() && retired.rest == 0 {
+            theirs.item = Siblings::default();
+        }
+        theirs.record = theirs.item.to_record();
+        (theirs, retired)
     }
 
     /// What this node's copy is to become, if it is to change.
@@ -144,6 +179,7 @@ impl Shard {
     ) {
         // A copy that cannot be read is not repaired by a read: others may have more of it than this read saw.
         let Ok(ours) = copy else { return };
+        let (theirs, _) = self.without_obsolete((partition, key), ours.as_ref(), theirs);
         if let Some(joined) = self.joined(address, ours.as_ref(), theirs)
             && self.check_hint_room(key, 0, joined.record.len()).is_ok()
             && self.check_room_for_merge(ours.as_ref().map_or(0, |held| held.record.len()), joined.record.len()).is_ok()

@@ -114,7 +114,7 @@ impl Shard {
         };
         reading.fallbacks_pending += 1;
         reading.get.expect_stand_ins(true);
-        let request = ReadRequest { address: operation.address.clone() };
+        let request = ReadRequest { address: operation.address.clone(), wanted: Vec::new() };
         let header = Header::new(Kind::Read, id, remaining_ms(now, operation.deadline), self.view.layout.id());
         let bytes = Frame::build(header, request.body_bytes(), |out| request.encode(out));
         let partition = operation.partition;
@@ -173,7 +173,7 @@ impl Shard {
         };
         match begun {
             Ok(()) => self.counters.stood_in += 1,
-            Err(failure) => self.reply_failure(source, relay.correlation, &failure),
+            Err(failure) => self.disappoint(relay.verb(), source, relay.correlation, &failure),
         }
     }
 }

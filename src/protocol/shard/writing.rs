@@ -5,15 +5,16 @@ use bytes::Bytes;
 use super::items::{Held, LocalCopy, Task};
 use super::operation::{Operation, Purpose, PutWork, Request, Role, Stage, Timer};
 use super::reading::remaining_ms;
-use super::{Now, Output, PeerIndex, Shard, Source, View};
+use super::{Now, Output, PeerIndex, Shard, Source, Verb, View};
 use crate::protocol::coordinator::{Copied, Copy, Enough, Holder, Put, PutResponse, Slot};
-use crate::protocol::replica::Storage;
+use crate::protocol::replica::{Partition, PartitionClock, Storage};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::limits::{HLC_AHEAD_MAX, ITEM_BYTES_MAX, VERSIONS_MAX};
 use crate::protocol::types::{Hlc, PartitionId};
-use crate::protocol::version::{ConflictPolicy, Context, Siblings, Version, checksum};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Siblings, Version, checksum};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Stored, StoredCopy, Want,
+    Failure, FailureCode, Frame, Header, Kind, MergeReply, MergeRequest, PutReply, PutRequest, Refused, Stored,
+    StoredCopy, Want,
 };
 
 impl Shard {
@@ -47,6 +48,7 @@ impl Shard {
         let work = Request::Put(Box::new(work));
         let id = self.begin(source, header, address, (partition, role), hash, strictness, work)?;
         self.counters.puts += 1;
+        self.count_begun(id);
         if deletes_seen {
             self.read_replicas(now, id, quorum.r(), Purpose::DeleteSeen, storage);
         } else {
@@ -87,7 +89,7 @@ impl Shard {
     /// Ends an operation that changed nothing.
     pub(super) fn refuse(&mut self, id: u64, failure: &Failure) {
         if let Some(operation) = self.operations.remove(id) {
-            self.reply_failure(operation.source, operation.correlation, failure);
+            self.disappoint(Verb::of_request(&operation.request), operation.source, operation.correlation, failure);
         }
     }
 
@@ -108,7 +110,8 @@ impl Shard {
         }
         let Some(operation) = self.operations.get_mut(id) else { return };
         let Request::Put(work) = &operation.request else { return };
-        if work.gathered.is_none() && !item.knows_all(&work.context) {
+        let clock = self.partitions.get(&operation.partition).map(Partition::clock);
+        if work.gathered.is_none() && !knows_all(clock, &item, &work.context) {
             let n = operation.owners.n();
             self.counters.fetches += 1;
             self.read_replicas(now, id, n, Purpose::Fetch, storage);
@@ -137,7 +140,9 @@ impl Shard {
         let Some(dot) = known.or_else(|| state.and_then(|state| state.find(write_id, &operation.key))) else {
             return false;
         };
-        if item.is_empty() {
+        // Of an item of which nothing is left the write is known when it was deleted and reaped since; otherwise a
+        // damaged copy took it along, and it is written anew.
+        if item.is_empty() && !state.is_some_and(|state| state.clock().covers_up_to(dot)) {
             return false;
         }
         self.counters.retries_recognised += 1;
@@ -157,17 +162,25 @@ impl Shard {
         let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
         let Request::Put(work) = &operation.request else { unreachable!("only a put is coordinated") };
         let policy = self.view.policy(operation.address.table());
+        let clock = self.partitions.get(&operation.partition).map(Partition::clock);
+        let obsolete = |dot: Dot, item: &Siblings| clock.is_some_and(|c| c.covers_up_to(dot)) && !item.knows(dot);
         if let Some(gathered) = &work.gathered {
-            item.join(gathered, policy);
+            let mut gathered = gathered.clone();
+            gathered.retire(|dot| obsolete(dot, &item));
+            item.join(&gathered, policy);
         }
         let context = work.context.clone();
-        refuse_unfounded(&item, &context, policy)?;
+        // A last write that is reaped everywhere is known, though nobody has it.
+        if !context.own.is_some_and(|own| obsolete(own, &item)) {
+            refuse_unfounded(&item, &context, policy)?;
+        }
         let hlc = stamp(now, item.hlc().max(context.hlc), policy)?;
         let (partition, key, address) = (operation.partition, operation.key.clone(), operation.address.clone());
         let request = work.request.clone();
         check_growth(&item, &context, &request, policy)?;
         let replaced = before.map_or(0, |held| held.record.len());
-        self.check_hint_room(&key, replaced, replaced + request.value.len() + HINT_GROWTH_BYTES)?;
+        let room = self.check_hint_room(&key, replaced, replaced + request.value.len() + HINT_GROWTH_BYTES);
+        room.inspect_err(|_| self.counters.hints_refused += 1)?;
         let dot = self.mint(partition, &item);
         let version = Version {
             dot,
@@ -196,6 +209,7 @@ impl Shard {
     pub(super) fn replicate(&mut self, now: Now, id: u64, item: &Siblings, holders: &[Slot]) -> Bytes {
         let fsynced = self.release.fsyncs();
         let operation = self.operations.get_mut(id).expect("the caller has just set the operation to writing");
+        operation.asked_at = now.instant;
         let owners = operation.owners;
         let writing = operation.writing.as_mut().expect("the caller has just set the operation to writing");
         for slot in holders {
@@ -211,6 +225,9 @@ impl Shard {
         for slot in owners.others().filter(|slot| !holders.contains(slot)) {
             let peer = owners.peer(slot);
             if self.peers.is_up(peer) {
+                if let Some(at) = operation.slots_asked_at.get_mut(slot.as_index()) {
+                    *at = now.instant;
+                }
                 silent_after = silent_after.max(Some(self.peers.silent_after(peer, 1, now.instant)));
                 self.peers.asked(peer, now.instant);
                 self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
@@ -242,7 +259,9 @@ impl Shard {
         let (me, policy) = (operation.owners.me(), self.view.policy(operation.address.table()));
         let Ok(held) = copy else { return self.copy_unknown(now, id, me) };
         let mut item = held.as_ref().map(|held| held.item.clone()).unwrap_or_default();
-        if item.join(&merged, policy) {
+        let merged = Held { record: Bytes::new(), item: merged };
+        let (merged, _) = self.without_obsolete((partition, &key), held.as_ref(), merged);
+        if item.join(&merged.item, policy) {
             let record = item.to_record();
             let before = held.as_ref().map_or(0, |held| held.record.len());
             if self.check_room_for_merge(before, record.len()).is_err() {
@@ -262,16 +281,26 @@ impl Shard {
             self.counters.answers_ignored += 1;
             return;
         };
-        self.copy_counted(now, id, peer, Copied::Stored { fsynced: reply.fsynced });
+        let reading = self.operations.get_mut(id).is_some_and(|operation| operation.reading.is_some());
+        // Of a write that is refused as a whole the peer holds nothing, and a read that shows what another owner knows
+        // to be deleted must not be answered as if that owner agreed.
+        let result = match reply.refused {
+            Refused { value: true, .. } if reading => Copied::Unknown,
+            Refused { value: true, all: true, .. } => Copied::Unknown,
+            _ => Copied::Stored { fsynced: reply.fsynced },
+        };
+        self.copy_counted(now, id, peer, result);
     }
 
     fn copy_counted(&mut self, now: Now, id: u64, peer: PeerIndex, result: Copied) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         let slot = operation.owners.slot_of(peer);
-        let (Some(slot), Some(writing)) = (slot, &mut operation.writing) else {
+        let after = slot.map(|slot| operation.since_asked(slot, now.instant));
+        let (Some(slot), Some(after), Some(writing)) = (slot, after, &mut operation.writing) else {
             self.counters.answers_ignored += 1;
             return;
         };
+        self.measures.answered(peer, after);
         writing.add_result(slot, result);
         self.write_further(now, id);
     }
@@ -334,6 +363,8 @@ impl Shard {
     /// Tells the client, and stays for the owners that have not confirmed yet.
     fn finish_put(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
+        self.measures.quorum_met(Verb::Put, now.instant.since(operation.asked_at));
+        self.measures.succeeded(Verb::Put, now.instant.since(operation.began));
         self.throttle.observe(now.instant, operation.began);
         let settled = operation.writing.as_ref().is_none_or(Put::all_answered);
         if settled || !self.operations.linger(id) {
@@ -423,6 +454,10 @@ impl Shard {
         if now.instant >= operation.deadline && !silent.is_empty() {
             why.push(format!("{silent} did not answer"));
         }
+        if !reading.get.is_complete() {
+            let late = self.names(operation, reading.get.fetching());
+            why.push(format!("{late} did not send a value that only its copy has"));
+        }
         let why = why.join("; ");
         let text = format!("read quorum not met: {answers} of {r} answers in {waited} ms ({why})");
         Failure::new(FailureCode::QuorumNotMet, text)
@@ -448,6 +483,17 @@ fn stamp(now: Now, known: Hlc, policy: ConflictPolicy) -> Result<Hlc, Failure> {
             Err(Failure::new(FailureCode::Conflict, text))
         }
     }
+}
+
+/// Whether everything that a client has seen is known here: in the item, or as reaped or stripped by the clock.
+fn knows_all(clock: Option<&PartitionClock>, item: &Siblings, seen: &Context) -> bool {
+    if item.knows_all(seen) {
+        return true;
+    }
+    let Some(clock) = clock else { return false };
+    let past = item.context();
+    let own = seen.own.is_none_or(|dot| item.knows(dot) || clock.covers_up_to(dot));
+    own && seen.vector.iter().all(|dot| past.covers(dot) || clock.covers_up_to(dot))
 }
 
 /// The context of a write names its client's last write by one dot, seen without the siblings beside it. Replacing it
@@ -534,8 +580,8 @@ fn shown_count(item: &Siblings) -> u16 {
 }
 
 /// The answer to a merge.
-pub(super) fn merge_reply(correlation: u64, fsynced: bool, shard: &Shard) -> Bytes {
+pub(super) fn merge_reply(correlation: u64, fsynced: bool, refused: Refused, shard: &Shard) -> Bytes {
     let header = Header::new(Kind::MergeReply, correlation, 0, shard.view.layout.id());
-    let reply = MergeReply { fsynced };
+    let reply = MergeReply { fsynced, refused };
     Frame::build(header, MergeReply::BODY_BYTES, |out| reply.encode(out))
 }

@@ -18,6 +18,8 @@ pub const ITEM_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const VERSIONS_WARN: usize = 16;
 /// From here on a vector is counted and logged as a warning.
 pub const VECTOR_ENTRIES_WARN: usize = 64;
+/// Vectors up to this many entries are left as they are: stripping one costs every owner a write.
+pub const VECTOR_ENTRIES_KEPT: usize = 6;
 /// Sanity bound of a vector that a peer or a disk presents. Never reached by rule 13's stripping; a hostile peer only.
 pub const VECTOR_ENTRIES_MAX: usize = 4096;
 /// Sanity bound of the versions of an item that a peer or a disk presents: merges of siblings may pass `VERSIONS_MAX`.
@@ -46,4 +48,5 @@ const _: () = assert!(VALUE_BYTES_MAX_DEFAULT <= VALUE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < ITEM_BYTES_MAX);
 const _: () = assert!(ITEM_BYTES_MAX * 2 < FRAME_BYTES_MAX);
 const _: () = assert!(VERSIONS_WARN < VERSIONS_MAX);
+const _: () = assert!(VECTOR_ENTRIES_KEPT < VECTOR_ENTRIES_WARN);
 const _: () = assert!(VECTOR_ENTRIES_MAX * 16 < 128 * 1024 - KEY_BYTES_MAX - SORT_KEY_BYTES_MAX);

@@ -25,8 +25,8 @@ mod vector;
 
 pub use context::{Context, ContextError, TokenKey, TokenKeys};
 pub use dot::Dot;
-pub use record::{RecordError, Summary};
-pub use siblings::{ConflictPolicy, Shown, Siblings, Version, checksum};
+pub use record::{Head, RecordError, is_reapable};
+pub use siblings::{ConflictPolicy, Retired, Shown, Siblings, Version, checksum};
 pub use vector::VersionVector;
 
 #[cfg(test)]

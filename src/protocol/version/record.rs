@@ -18,7 +18,7 @@ use bytes::{Buf, BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Dot, Siblings, Version, VersionVector};
-use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VALUE_BYTES_MAX, VECTOR_ENTRIES_MAX};
+use crate::protocol::types::limits::{MERGED_VERSIONS_MAX, VALUE_BYTES_MAX, VECTOR_ENTRIES_KEPT, VECTOR_ENTRIES_MAX};
 use crate::protocol::types::{ActorId, Hlc, WriteId};
 
 const FORMAT: u8 = 1;
@@ -28,6 +28,8 @@ const CHECKSUM_AT: std::ops::Range<usize> = 5..13;
 const ENTRY_BYTES: usize = 16;
 const VERSION_BYTES: usize = 61;
 const FLAG_TOMBSTONE: u8 = 1;
+/// Where a version's flags are: behind dot, stamp and write id.
+const FLAGS_AT: usize = 40;
 
 /// The bytes are not a record. Nothing changed; the copy is unreadable, which is "unknown" and never "not found".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,13 +61,11 @@ pub enum RecordError {
     Canonical(&'static str),
 }
 
-/// The causal part of a record, without its values.
+/// The causal part of a record, without its values: enough to compare an item, too little to show or store it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// What the versions replaced.
-    pub vector: VersionVector,
-    /// The versions' dots, rising.
-    pub dots: Vec<Dot>,
+pub struct Head {
+    item: Siblings,
+    lacking: Vec<Dot>,
 }
 
 impl Siblings {
@@ -145,22 +145,81 @@ impl Siblings {
     }
 }
 
-impl Summary {
-    /// Reads the causal part only.
+impl Head {
+    /// The head of a record: its bytes up to the first value, nothing copied.
     ///
     /// # Errors
-    /// The first thing that is wrong with the header.
-    pub fn decode(record: &Bytes) -> Result<Self, RecordError> {
-        let mut header = header_of(record)?;
+    /// The record is shorter than it says.
+    pub fn of(record: &Bytes) -> Result<Bytes, RecordError> {
+        let values = payload_bytes(record)?;
+        Ok(record.slice(..record.len() - values))
+    }
+
+    /// Reads a head. Every count is checked before anything is allocated for it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the bytes. Never panics.
+    pub fn decode(head: &Bytes) -> Result<Self, RecordError> {
+        let mut header = header_of(head)?;
         let vector = decode_vector(&mut header)?;
         let count = decode_count(&mut header, "versions", MERGED_VERSIONS_MAX, VERSION_BYTES)?;
-        let mut dots = Vec::with_capacity(count);
+        let mut versions = Vec::with_capacity(count);
+        let mut lacking = Vec::new();
         for _ in 0..count {
-            dots.push(decode_version(&mut header)?.0.dot);
+            let (version, length) = decode_version(&mut header)?;
+            if length > 0 {
+                lacking.push(version.dot);
+            }
+            versions.push(version);
         }
-        verify_header(record)?;
-        Ok(Self { vector, dots })
+        if header.has_remaining() {
+            return Err(RecordError::Trailing(header.remaining()));
+        }
+        let values = payload_bytes(head)?;
+        if values > 0 {
+            return Err(RecordError::Trailing(values));
+        }
+        verify_header(head)?;
+        let item =
+            Siblings::from_parts(vector, versions).ok_or(RecordError::Canonical("versions do not rise by dot"))?;
+        Ok(Self { item, lacking })
     }
+
+    /// The item, with empty values.
+    #[must_use]
+    pub fn item(&self) -> &Siblings {
+        &self.item
+    }
+
+    /// The versions that have a value which is not here, by rising dot.
+    #[must_use]
+    pub fn lacking(&self) -> &[Dot] {
+        &self.lacking
+    }
+
+    /// Item and dots of what is lacking.
+    #[must_use]
+    pub fn into_parts(self) -> (Siblings, Vec<Dot>) {
+        (self.item, self.lacking)
+    }
+}
+
+/// Whether reaping has something to look at in a record: no version in it has a value, or its past has more
+/// entries than are kept without a look. Looks at the causal part only and believes it: what is damaged is found by those who open it.
+#[must_use]
+pub fn is_reapable(record: &[u8]) -> bool {
+    let dead = || {
+        let mut header = record.get(PREFIX_BYTES..)?;
+        let entries = usize::from(header.try_get_u16().ok()?);
+        if entries > VECTOR_ENTRIES_KEPT {
+            return Some(true);
+        }
+        let mut versions = header.get(entries * ENTRY_BYTES..)?;
+        let count = usize::from(versions.try_get_u16().ok()?);
+        let flags = versions.chunks_exact(VERSION_BYTES).take(count).map(|version| version[FLAGS_AT]);
+        Some(flags.filter(|flags| flags & FLAG_TOMBSTONE != 0).count() == count)
+    };
+    dead().unwrap_or(false)
 }
 
 fn header_of(record: &Bytes) -> Result<&[u8], RecordError> {

@@ -38,6 +38,17 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether both are the same but for the bytes of their values.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.dot == other.dot
+            && self.checksum == other.checksum
+            && self.hlc == other.hlc
+            && self.write_id == other.write_id
+            && self.tombstone == other.tombstone
+            && self.expires_at == other.expires_at
+    }
+
     /// Whether the value is still the one that the client sent to this address.
     #[must_use]
     pub fn is_intact(&self, address: &Address) -> bool {
@@ -68,6 +79,17 @@ pub fn checksum(address: &Address, write_id: WriteId, tombstone: bool, value: &[
 pub struct Siblings {
     vector: VersionVector,
     versions: Vec<Version>,
+}
+
+/// What [`Siblings::retire`] dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retired {
+    /// Versions that were dropped.
+    pub versions: usize,
+    /// So many of them had a value.
+    pub values: usize,
+    /// Versions that were not.
+    pub rest: usize,
 }
 
 /// An item as a client sees it.
@@ -146,6 +168,33 @@ impl Siblings {
         self.versions.iter().map(|version| version.value.len()).sum()
     }
 
+    /// Whether both are the same but for the bytes of their values: the values' checksums say what those are.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let alike = |(ours, theirs): (&Version, &Version)| ours.is_alike(theirs);
+        self.vector == other.vector
+            && self.versions.len() == other.versions.len()
+            && self.versions.iter().zip(&other.versions).all(alike)
+    }
+
+    /// Takes the values that are empty here from the same versions of another copy, whose checksums were verified.
+    pub fn fill(&mut self, from: &Self) {
+        for version in self.versions.iter_mut().filter(|version| version.value.is_empty()) {
+            if let Ok(at) = from.versions.binary_search_by_key(&version.dot, |held| held.dot)
+                && let Some(held) = from.versions.get(at).filter(|held| held.is_alike(version))
+            {
+                version.value = held.value.clone();
+            }
+        }
+    }
+
+    /// These versions and nothing else: no item, but a way to send their values.
+    #[must_use]
+    pub fn only(&self, wanted: &[Dot]) -> Self {
+        let versions = self.versions.iter().filter(|version| wanted.contains(&version.dot)).cloned().collect();
+        Self { vector: VersionVector::new(), versions }
+    }
+
     /// A new write: drops the versions that its client had seen and adds it. The caller minted its dot above
     /// everything that this item knows of the actor, and for a last-writer-wins table its HLC above all of it.
     pub fn put(&mut self, seen: &Context, version: Version, policy: ConflictPolicy) {
@@ -187,6 +236,39 @@ impl Siblings {
         self.vector.join(&other.vector);
         self.settle(policy);
         *self != before
+    }
+
+    /// Whether nothing here has a value: only deletes, or nothing but a past.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.versions.iter().all(|version| version.tombstone)
+    }
+
+    /// Drops the versions that are known to be obsolete; their dots enter the past. Returns what was dropped.
+    pub fn retire(&mut self, obsolete: impl Fn(Dot) -> bool) -> Retired {
+        let mut retired = Retired { versions: 0, values: 0, rest: 0 };
+        let vector = &mut self.vector;
+        self.versions.retain(|version| {
+            let drop = obsolete(version.dot);
+            if drop {
+                vector.add(version.dot);
+                retired.versions += 1;
+                retired.values += usize::from(!version.tombstone);
+            } else {
+                retired.rest += 1;
+            }
+            !drop
+        });
+        retired
+    }
+
+    /// The same item without these entries of its past.
+    #[must_use]
+    pub fn without_entries(&self, stripped: &[Dot]) -> Self {
+        let kept = self.vector.iter().filter(|dot| !stripped.contains(dot));
+        let entries = kept.map(|dot| (dot.actor(), dot.counter())).collect();
+        let vector = VersionVector::from_sorted(entries).expect("a part of a vector rises as the vector does");
+        Self { vector, versions: self.versions.clone() }
     }
 
     /// What a client is shown: tombstones beside live versions are not, and of one write only its lower dot is.

@@ -197,8 +197,14 @@ proptest! {
             let back = Siblings::decode(&record).unwrap();
             prop_assert_eq!(&back, &item);
             prop_assert_eq!(back.to_record(), record.clone());
-            let summary = Summary::decode(&record).unwrap();
-            prop_assert_eq!(&summary.vector, item.vector());
+            let head = Head::decode(&Head::of(&record).unwrap()).unwrap();
+            prop_assert!(head.item().is_alike(&item));
+            let with_values = item.versions().iter().filter(|version| !version.value.is_empty());
+            prop_assert_eq!(head.lacking(), with_values.map(|version| version.dot).collect::<Vec<_>>());
+            let mut filled = head.item().clone();
+            filled.fill(&item);
+            prop_assert_eq!(&filled, &item);
+            prop_assert_eq!(Head::decode(&record).is_ok(), item.value_bytes() == 0, "a record with values is no head");
         }
     }
 
@@ -401,4 +407,35 @@ fn golden_record_pins_the_format() {
                 0000000000000000000000000000000000000000";
     let value = "303030303030303030303030303030323a31";
     assert_eq!(hex, format!("010000008e{CHECKSUM}{vector}{live}{dead}{value}"));
+}
+
+#[test]
+fn reapable_is_what_has_no_value_or_a_long_past() {
+    use crate::protocol::types::limits::VECTOR_ENTRIES_KEPT;
+    let tomb = |at: u64| Version { tombstone: true, value: Bytes::new(), ..version(dot(at, 9), 5) };
+    let kept: Vec<(u64, u64)> = (10..).zip(1..).take(VECTOR_ENTRIES_KEPT).collect();
+    let long: Vec<(u64, u64)> = (10..).zip(1..).take(VECTOR_ENTRIES_KEPT + 1).collect();
+    for (item, reapable) in [
+        (item(&kept, vec![tomb(1), tomb(2)]), true),
+        (item(&kept, vec![tomb(1), version(dot(2, 9), 7)]), false),
+        (item(&long, vec![version(dot(2, 9), 7)]), true),
+        (item(&[(1, 4)], vec![]), true),
+    ] {
+        let record = item.to_record();
+        assert_eq!(is_reapable(&record), reapable, "{item:?}");
+        assert_eq!(item.is_dead() || item.vector().len() > VECTOR_ENTRIES_KEPT, reapable, "{item:?}");
+        for cut in 0..record.len() {
+            std::hint::black_box(is_reapable(&record[..cut]));
+        }
+    }
+}
+
+#[test]
+fn what_is_retired_enters_the_past() {
+    let tomb = Version { tombstone: true, value: Bytes::new(), ..version(dot(2, 3), 5) };
+    let mut state = item(&[(1, 4)], vec![version(dot(2, 1), 7), tomb, version(dot(3, 1), 8)]);
+    let retired = state.retire(|of| of.actor() == ActorId::new(2));
+    assert_eq!(retired, Retired { versions: 2, values: 1, rest: 1 });
+    assert_eq!(state, item(&[(1, 4), (2, 3)], vec![version(dot(3, 1), 8)]));
+    assert_eq!(state.without_entries(&[dot(1, 4)]), item(&[(2, 3)], vec![version(dot(3, 1), 8)]));
 }

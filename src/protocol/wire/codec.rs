@@ -114,6 +114,10 @@ impl Reader {
         Ok(count)
     }
 
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(super) fn rest(self) -> Bytes {
         self.rest
     }

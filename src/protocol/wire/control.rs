@@ -152,7 +152,7 @@ pub struct PeerStatus {
     pub address: SocketAddr,
     /// Whether there is a connection to it now.
     pub connected: bool,
-    /// Why not, when there is none: the last error.
+    /// Why not, when there is none: the last error. With a connection: that it has another roster or layout.
     pub error: Option<String>,
     /// What this node believes of it: `alive`, `suspect` or `unreachable`.
     pub standing: String,

@@ -1,16 +1,16 @@
 //! What two replicas say to each other while they compare a partition.
 //!
 //! ```text
-//!   Compare       partition u16 | clock's fingerprint u64 | count u8 | inner node u8*
+//!   Compare       partition u16 | clock's fingerprint u64 | root u64 | count u8 | inner node u8*
 //!   CompareReply  ready u8 | life u64 | clock len u32 | clock | count u16 | sum u64*
-//!   Keys          partition u16 | leaf u16 | after len u16 | after
-//!   KeysReply     more u8 | count u16 | (key len u16 | key | hash u64)*
+//!   Keys          partition u16 | leaf u16 | after len u16 | after | until len u16 | until | running hash u64
+//!   KeysReply     0 all, 1 more, 2 same u8 | count u16 | (key len u16 | key | hash u64)*
 //!   Settle        partition u16 | life u64 | clock
 //!   Settled       nothing
 //! ```
 //!
-//! A `Compare` without a node asks for the sums of the inner nodes themselves; its answer brings the answerer's clock,
-//! as it was when the sums were read, unless it is the asker's too.
+//! A `Compare` without a node asks for the sums of the inner nodes themselves, which are left out when the roots are
+//! equal; its answer brings the answerer's clock, as it was when the sums were read, unless it is the asker's too.
 
 use bytes::{BufMut, Bytes};
 
@@ -25,6 +25,8 @@ pub struct CompareRequest {
     pub partition: PartitionId,
     /// What the asker's clock covers, in short.
     pub clock: u64,
+    /// The root of the asker's tree.
+    pub root: u64,
     /// The leaves of these inner nodes; none for the inner nodes themselves.
     pub inner: Vec<u8>,
 }
@@ -38,7 +40,7 @@ pub struct CompareReply {
     pub life: u64,
     /// The record of the answerer's clock; empty when its fingerprint is the one in the question.
     pub clock: Bytes,
-    /// The sums.
+    /// The sums; none when the root is that of the question.
     pub sums: Vec<u64>,
 }
 
@@ -51,15 +53,31 @@ pub struct KeysRequest {
     pub leaf: u16,
     /// After this item key; empty for the beginning.
     pub after: Bytes,
+    /// Up to this item key, inclusive; empty for the end.
+    pub until: Bytes,
+    /// The running hash of what the asker has there: the items are left out when the answerer has the same.
+    pub hash: u64,
 }
 
 /// A page of a leaf's items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysReply {
-    /// There may be more after the last.
-    pub more: bool,
+    /// How far it goes.
+    pub reach: Reach,
     /// Item keys and the hashes of what is stored there, rising by key.
     pub items: Vec<(Bytes, u64)>,
+}
+
+/// How far a page goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reach {
+    /// These are all.
+    All = 0,
+    /// There may be more after the last.
+    More = 1,
+    /// The items are those that the question's hash is of, and left out.
+    Same = 2,
 }
 
 /// Tells a replica that all its items were compared and made equal, and what the asker's clock covered before.
@@ -77,13 +95,14 @@ impl CompareRequest {
     /// Bytes of the body.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        11 + self.inner.len()
+        19 + self.inner.len()
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut impl BufMut) {
         out.put_u16(self.partition.as_u16());
         out.put_u64(self.clock);
+        out.put_u64(self.root);
         out.put_u8(u8::try_from(self.inner.len()).expect("a tree has 64 inner nodes"));
         out.put_slice(&self.inner);
     }
@@ -93,13 +112,14 @@ impl CompareRequest {
         let mut reader = Reader::new(body);
         let partition = PartitionId::new(reader.u16("partition")?);
         let clock = reader.u64("clock")?;
+        let root = reader.u64("root")?;
         let count = reader.u8("nodes")?;
         let mut inner = Vec::with_capacity(usize::from(count));
         for _ in 0..count {
             inner.push(reader.u8("node")?);
         }
         reader.finish()?;
-        Ok(Self { partition, clock, inner })
+        Ok(Self { partition, clock, root, inner })
     }
 }
 
@@ -141,7 +161,7 @@ impl KeysRequest {
     /// Bytes of the body.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        6 + self.after.len()
+        16 + self.after.len() + self.until.len()
     }
 
     /// Appends the body.
@@ -149,13 +169,16 @@ impl KeysRequest {
         out.put_u16(self.partition.as_u16());
         out.put_u16(self.leaf);
         put_bytes_u16(out, &self.after);
+        put_bytes_u16(out, &self.until);
+        out.put_u64(self.hash);
     }
 
     /// Reads the body.
     pub fn decode(body: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
         let partition = PartitionId::new(reader.u16("partition")?);
-        let out = Self { partition, leaf: reader.u16("leaf")?, after: reader.bytes_u16("cursor")? };
+        let (leaf, after) = (reader.u16("leaf")?, reader.bytes_u16("cursor")?);
+        let out = Self { partition, leaf, after, until: reader.bytes_u16("end")?, hash: reader.u64("hash")? };
         reader.finish()?;
         Ok(out)
     }
@@ -170,7 +193,7 @@ impl KeysReply {
 
     /// Appends the body.
     pub fn encode(&self, out: &mut impl BufMut) {
-        out.put_u8(u8::from(self.more));
+        out.put_u8(self.reach as u8);
         out.put_u16(u16::try_from(self.items.len()).expect("a page is bounded by 1,024 items"));
         for (key, hash) in &self.items {
             put_bytes_u16(out, key);
@@ -181,14 +204,19 @@ impl KeysReply {
     /// Reads the body.
     pub fn decode(body: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let more = reader.u8("more")? != 0;
+        let reach = match reader.u8("reach")? {
+            0 => Reach::All,
+            1 => Reach::More,
+            2 => Reach::Same,
+            other => return Err(WireError::Field { what: "reach", found: u64::from(other) }),
+        };
         let count = reader.count(10, "items")?;
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
             items.push((reader.bytes_u16("key")?, reader.u64("hash")?));
         }
         reader.finish()?;
-        Ok(Self { more, items })
+        Ok(Self { reach, items })
     }
 }
 

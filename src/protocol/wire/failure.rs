@@ -38,6 +38,23 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
+    /// All of them, so that a number can be shown before there is one.
+    pub const ALL: [Self; 13] = [
+        Self::BadInput,
+        Self::TooLarge,
+        Self::NotAllowed,
+        Self::Overloaded,
+        Self::QuorumNotMet,
+        Self::TimedOut,
+        Self::Stale,
+        Self::Uninitialised,
+        Self::Unreadable,
+        Self::Stopping,
+        Self::Unsupported,
+        Self::Conflict,
+        Self::DiskFull,
+    ];
+
     /// The code as people and scripts see it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

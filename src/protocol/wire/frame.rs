@@ -17,6 +17,10 @@ const FLAGS_CRITICAL: u16 = 0xff00;
 const FLAG_FORWARDED: u16 = 1;
 /// The answer is wanted only once what it confirms is fsynced, whatever the durability.
 const FLAG_FSYNC: u16 = 2;
+/// Another owner, which counts, holds what this replica called obsolete: it is to take it back.
+const FLAG_CONTESTED: u16 = 4;
+/// The head of a large item will do: its asker has, or asks somebody else for, the values.
+const FLAG_HEAD: u16 = 8;
 
 /// What is known of a frame before its body is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +86,32 @@ impl Header {
     #[must_use]
     pub const fn with_fsync(mut self) -> Self {
         self.flags |= FLAG_FSYNC;
+        self
+    }
+
+    /// Whether the sender knows another owner that holds what this replica called obsolete.
+    #[must_use]
+    pub const fn is_contested(&self) -> bool {
+        self.flags & FLAG_CONTESTED != 0
+    }
+
+    /// The same header, for an item that is to be taken back.
+    #[must_use]
+    pub const fn as_contested(mut self) -> Self {
+        self.flags |= FLAG_CONTESTED;
+        self
+    }
+
+    /// Whether the head of a large item is answer enough. A node that does not know the flag sends the whole item.
+    #[must_use]
+    pub const fn wants_head(&self) -> bool {
+        self.flags & FLAG_HEAD != 0
+    }
+
+    /// The same header, for a read to which a head is answer enough.
+    #[must_use]
+    pub const fn with_head(mut self) -> Self {
+        self.flags |= FLAG_HEAD;
         self
     }
 

@@ -105,6 +105,14 @@ kinds! {
     Settle = 60,
     /// It covers that too now.
     Settled = 61,
+    /// Asks an owner whether items may be reaped, and a member what it keeps for their partition.
+    Confirm = 64,
+    /// What it has, and what it keeps.
+    ConfirmReply = 65,
+    /// Tells an owner which items all owners confirmed.
+    Reap = 66,
+    /// Those that had not changed are reaped.
+    Reaped = 67,
 }
 
 impl Kind {
@@ -127,6 +135,8 @@ impl Kind {
             | Self::Compare
             | Self::Keys
             | Self::Settle
+            | Self::Confirm
+            | Self::Reap
             | Self::Vouch
             | Self::Members => {
                 matches!(sender, Sender::Node)
@@ -147,7 +157,9 @@ impl Kind {
             | Self::HintReply
             | Self::CompareReply
             | Self::KeysReply
-            | Self::Settled => false,
+            | Self::Settled
+            | Self::ConfirmReply
+            | Self::Reaped => false,
         }
     }
 
@@ -173,6 +185,8 @@ impl Kind {
                 | Self::CompareReply
                 | Self::KeysReply
                 | Self::Settled
+                | Self::ConfirmReply
+                | Self::Reaped
         )
     }
 }

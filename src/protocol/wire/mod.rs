@@ -17,6 +17,7 @@ mod exchange;
 mod failure;
 mod frame;
 mod kind;
+mod reaping;
 mod replication;
 mod request;
 
@@ -25,11 +26,12 @@ pub use control::{
     Creation, Hello, Life, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouch, Vouched, decode_control,
     encode_control,
 };
-pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, SettleRequest};
+pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, Reach, SettleRequest};
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
 pub use kind::{Kind, Sender};
-pub use replication::{HintRequest, MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult};
+pub use reaping::{ConfirmReply, ConfirmRequest, Confirmed, REAPING_ITEMS_MAX, ReapRequest, Reapable, Reaped};
+pub use replication::{HintRequest, MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult, Refused};
 pub use request::{GetReply, GetRequest, PutReply, PutRequest, ScanReply, ScanRequest, Stored, StoredCopy, Want};
 
 #[cfg(test)]
@@ -38,7 +40,7 @@ mod tests;
 /// Tries every decoder of this module on a body; the result of each is dropped. What the fuzz target and the laws call:
 /// whatever a peer sends as a body ends up in one of these.
 pub fn decode_any(body: &bytes::Bytes) -> usize {
-    use crate::protocol::version::Siblings;
+    use crate::protocol::version::{Head, Siblings};
     [
         GetRequest::decode(body.clone()).is_ok(),
         GetReply::decode(body.clone()).is_ok(),
@@ -48,6 +50,7 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         ScanReply::decode(body.clone()).is_ok(),
         ReadRequest::decode(body.clone()).is_ok(),
         ReadReply::decode(body.clone()).is_ok(),
+        Head::decode(body).is_ok(),
         MergeRequest::decode(body.clone()).is_ok_and(|merge| Siblings::decode(&merge.record).is_ok()),
         MergeReply::decode(body.clone()).is_ok(),
         HintRequest::decode(body.clone()).is_ok_and(|hint| Siblings::decode(&hint.record).is_ok()),
@@ -56,6 +59,9 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         KeysRequest::decode(body.clone()).is_ok(),
         KeysReply::decode(body.clone()).is_ok(),
         SettleRequest::decode(body.clone()).is_ok(),
+        ConfirmRequest::decode(body.clone()).is_ok(),
+        ConfirmReply::decode(body.clone()).is_ok(),
+        ReapRequest::decode(body.clone()).is_ok(),
         decode_control::<Hello>(body, "hello").is_ok(),
         decode_control::<Creation>(body, "create").is_ok(),
         decode_control::<NodeState>(body, "state").is_ok(),

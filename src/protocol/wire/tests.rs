@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::ring::LayoutId;
 use crate::protocol::types::{ActorId, Address, Hlc, NodeId, PartitionId, Strictness, WriteId};
-use crate::protocol::version::{Dot, Version};
+use crate::protocol::version::{Dot, Version, VersionVector};
 
 fn any_bytes(range: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), range).prop_map(Bytes::from)
@@ -23,6 +23,14 @@ fn any_strictness() -> impl Strategy<Value = Strictness> {
 
 fn any_dot() -> impl Strategy<Value = Dot> {
     any::<(u64, u64)>().prop_map(|(actor, counter)| Dot::new(ActorId::new(actor), counter))
+}
+
+fn any_past() -> impl Strategy<Value = VersionVector> {
+    let entries = prop::collection::btree_map(any::<u64>(), 1..u64::MAX, 0..5);
+    entries.prop_map(|entries| {
+        let entries = entries.into_iter().map(|(actor, counter)| (ActorId::new(actor), counter)).collect();
+        VersionVector::from_sorted(entries).unwrap()
+    })
 }
 
 fn any_put() -> impl Strategy<Value = PutRequest> {
@@ -95,14 +103,68 @@ proptest! {
         prop_assert_eq!(ScanRequest::decode(body_of!(scan)).unwrap(), scan);
         let scanned = ScanReply { more: true, keys };
         prop_assert_eq!(ScanReply::decode(body_of!(scanned)).unwrap(), scanned);
-        let read = ReadRequest { address: get_address.clone() };
-        prop_assert_eq!(ReadRequest::decode(body_of!(read)).unwrap(), read);
-        for result in [ReadResult::Found(record.clone()), ReadResult::Absent, ReadResult::Unreadable] {
+        for wanted in [Vec::new(), vec![Dot::new(ActorId::new(7), 5)], vec![Dot::new(ActorId::new(7), 5); 4096]] {
+            let read = ReadRequest { address: get_address.clone(), wanted };
+            prop_assert_eq!(ReadRequest::decode(body_of!(read)).unwrap(), read);
+        }
+        for result in [
+            ReadResult::Found(record.clone()),
+            ReadResult::Absent,
+            ReadResult::Unreadable,
+            ReadResult::Head(record.clone()),
+            ReadResult::Part(record.clone()),
+        ] {
             let found = ReadReply { result, unverified };
             prop_assert_eq!(ReadReply::decode(body_of!(found)).unwrap(), found);
         }
         let merge = MergeRequest { address: get_address, record };
         prop_assert_eq!(MergeRequest::decode(body_of!(merge)).unwrap(), merge);
+    }
+
+    #[test]
+    fn questions_about_reaping_come_back_as_they_went(
+        keys in prop::collection::vec((any_bytes(0..40), any::<u64>(), any_past()), 0..9), hints in any::<u64>(),
+        actor in any::<Option<u64>>(), answers in prop::collection::vec(0_u8..6, 0..9),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let partition = PartitionId::new(9);
+        let items = keys.iter().cloned().map(|(key, hash, past)| Reapable { key, hash, past }).collect();
+        let confirm = ConfirmRequest { partition, items };
+        prop_assert_eq!(ConfirmRequest::decode(body_of!(confirm)).unwrap(), confirm.clone());
+        let items = keys.into_iter().map(|(key, hash, stripped)| Reaped { key, hash, stripped }).collect();
+        let reap = ReapRequest { partition, items };
+        prop_assert_eq!(ReapRequest::decode(body_of!(reap)).unwrap(), reap);
+        let known = [
+            Confirmed::Same, Confirmed::Obsolete, Confirmed::SameUncovered, Confirmed::AbsentUncovered,
+            Confirmed::Different, Confirmed::Unsure,
+        ];
+        let answers = answers.into_iter().map(|at| known[usize::from(at)]).collect();
+        let reply = ConfirmReply { hints, actor: actor.map(ActorId::new), answers };
+        prop_assert_eq!(ConfirmReply::decode(body_of!(reply)).unwrap(), reply);
+        let body = body_of!(confirm);
+        prop_assert!(ConfirmRequest::decode(body.slice(..cut.index(body.len()))).is_err());
+    }
+
+    #[test]
+    fn words_of_exchanges_come_back_as_they_went(
+        (clock, root, leaf, hash) in any::<(u64, u64, u16, u64)>(), inner in prop::collection::vec(any::<u8>(), 0..64),
+        (after, until, record) in (any_bytes(0..99), any_bytes(0..99), any_bytes(0..99)),
+        sums in prop::collection::vec(any::<u64>(), 0..70), more in any::<bool>(),
+        items in prop::collection::vec((any_bytes(0..50), any::<u64>()), 0..9),
+    ) {
+        let partition = PartitionId::new(leaf);
+        let compare = CompareRequest { partition, clock, root, inner };
+        prop_assert_eq!(CompareRequest::decode(body_of!(compare)).unwrap(), compare);
+        let compared = CompareReply { ready: more, life: root, clock: record.clone(), sums };
+        prop_assert_eq!(CompareReply::decode(body_of!(compared)).unwrap(), compared);
+        let keys = KeysRequest { partition, leaf, after, until, hash };
+        prop_assert_eq!(KeysRequest::decode(body_of!(keys)).unwrap(), keys);
+        for reach in [Reach::All, Reach::More, Reach::Same] {
+            let listed = KeysReply { reach, items: items.clone() };
+            prop_assert_eq!(KeysReply::decode(body_of!(listed)).unwrap(), listed);
+        }
+        let settle = SettleRequest { partition, life: clock, clock: record };
+        prop_assert_eq!(SettleRequest::decode(body_of!(settle)).unwrap(), settle);
     }
 
     #[test]
@@ -171,6 +233,24 @@ proptest! {
 }
 
 #[test]
+fn read_of_no_versions_or_of_too_many_is_refused() {
+    let address = Address::new(Bytes::from_static(b"t"), Bytes::from_static(b"k"), Bytes::new()).unwrap();
+    let mut body = Vec::new();
+    ReadRequest { address, wanted: Vec::new() }.encode(&mut body);
+    let with = |count: u16, dots: usize| {
+        let mut body = body.clone();
+        body.extend_from_slice(&count.to_be_bytes());
+        body.resize(body.len() + dots * 16, 1);
+        ReadRequest::decode(Bytes::from(body))
+    };
+    assert!(with(2, 2).is_ok());
+    assert_eq!(with(0, 0), Err(WireError::Field { what: "number of versions", found: 0 }));
+    assert_eq!(with(4097, 4097), Err(WireError::Field { what: "number of versions", found: 4097 }));
+    assert_eq!(with(3, 2), Err(WireError::Truncated("versions")), "a count is believed only when the bytes are there");
+    assert_eq!(with(1, 2), Err(WireError::Trailing(16)));
+}
+
+#[test]
 fn oversized_frame_is_refused_before_its_body_arrives() {
     let mut decoder = FrameDecoder::new(1000);
     decoder.extend(&2_000_000_000_u32.to_be_bytes());
@@ -181,13 +261,23 @@ fn oversized_frame_is_refused_before_its_body_arrives() {
 fn clients_may_not_send_what_replicas_send_each_other() {
     for kind in Kind::ALL {
         assert_eq!(Kind::from_u8(kind.as_u8()), Some(*kind));
-        let replica_only = matches!(kind, Kind::Read | Kind::Merge);
+        let replica_only = matches!(kind, Kind::Read | Kind::Merge | Kind::Confirm | Kind::Reap);
         assert!(!(replica_only && kind.may_ask(Sender::Client)));
         assert!(!(replica_only && kind.may_ask(Sender::Admin)));
         assert!(!(matches!(kind, Kind::Create | Kind::State) && kind.may_ask(Sender::Client)));
         assert!(!(matches!(kind, Kind::Create | Kind::State) && kind.may_ask(Sender::Node)));
         assert!(!(kind.is_reply() && kind.may_ask(Sender::Node)));
     }
+}
+
+#[test]
+fn more_items_than_a_round_has_are_refused() {
+    let item = Reapable { key: Bytes::from_static(b"k"), hash: 1, past: VersionVector::new() };
+    let request = ConfirmRequest { partition: PartitionId::new(9), items: vec![item; REAPING_ITEMS_MAX + 1] };
+    let mut body = Vec::new();
+    request.encode(&mut body);
+    let refused = ConfirmRequest::decode(body.into());
+    assert_eq!(refused, Err(WireError::Field { what: "count of items", found: 257 }));
 }
 
 #[test]

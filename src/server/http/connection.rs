@@ -24,12 +24,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::select;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -39,7 +40,8 @@ use super::patient::Patient;
 use super::router::{Desk, HEADER_BYTES_MAX, router};
 use super::socket_file::SocketFile;
 use super::{Deadlines, Door, TlsSource};
-use crate::pki::chain_identity;
+use crate::pki::{Moment, Validity, chain_identity};
+use crate::transport::tenure::AGE_MAX;
 
 /// Connections of one listener at once. Health and metrics have a listener of their own wherever data is served to
 /// more than one machine's users.
@@ -109,7 +111,9 @@ impl Acceptor {
             Self::Tls(listener, tls) => {
                 let (stream, _) = listener.accept().await?;
                 // The newest certificate: a renewed one serves from the next connection on.
-                Ok(Stream::Tls(stream, TlsAcceptor::from(tls.borrow().clone())))
+                let mut renewals = tls.clone();
+                let acceptor = TlsAcceptor::from(renewals.borrow_and_update().clone());
+                Ok(Stream::Tls(stream, acceptor, renewals))
             }
         }
     }
@@ -119,7 +123,35 @@ impl Acceptor {
 enum Stream {
     Tcp(tokio::net::TcpStream),
     Unix(tokio::net::UnixStream),
-    Tls(tokio::net::TcpStream, TlsAcceptor),
+    Tls(tokio::net::TcpStream, TlsAcceptor, TlsSource),
+}
+
+/// How long a connection may last at most.
+enum Tenure {
+    /// Nobody is believed by a certificate.
+    Unbounded,
+    /// Until the certificate of its client ends, or that of the door is renewed: then whom the door believes may have
+    /// changed, and a client that is believed connects again.
+    Certified { until: Instant, renewals: TlsSource },
+}
+
+impl Tenure {
+    async fn over(&mut self) {
+        match self {
+            Self::Unbounded => std::future::pending().await,
+            Self::Certified { until, renewals } => {
+                // Elapsed or renewed: either way it is over.
+                drop(timeout_at(*until, renewals.changed()).await);
+            }
+        }
+    }
+}
+
+/// When a connection that begins now has to end, by its client's certificate.
+fn ends(chain: Option<&[CertificateDer<'_>]>) -> Instant {
+    let not_after = chain.and_then(<[_]>::first).and_then(|leaf| Validity::of(leaf).ok()).map(|v| v.not_after);
+    let left = not_after.map_or(0, |not_after| (not_after.as_unix() + 1).saturating_sub(Moment::now().as_unix()));
+    Instant::now() + Duration::from_secs(left).min(AGE_MAX)
 }
 
 /// What every connection of a listener needs.
@@ -179,16 +211,17 @@ impl Host {
             Stream::Tcp(stream) => {
                 // Answers are written whole: waiting to fill a packet only delays them.
                 drop(stream.set_nodelay(true));
-                self.converse(stream).await;
+                self.converse(stream, Tenure::Unbounded).await;
             }
-            Stream::Unix(stream) => self.converse(stream).await,
-            Stream::Tls(stream, acceptor) => {
+            Stream::Unix(stream) => self.converse(stream, Tenure::Unbounded).await,
+            Stream::Tls(stream, acceptor, renewals) => {
                 drop(stream.set_nodelay(true));
                 match timeout(self.deadlines.header, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => match chain_identity(stream.get_ref().1.peer_certificates()) {
                         Ok(identity) => {
                             tracing::debug!(%identity, "HTTP client");
-                            self.converse(stream).await;
+                            let until = ends(stream.get_ref().1.peer_certificates());
+                            self.converse(stream, Tenure::Certified { until, renewals }).await;
                         }
                         Err(error) => tracing::warn!(%error, "an HTTP client's certificate has no identity"),
                     },
@@ -200,7 +233,7 @@ impl Host {
     }
 
     /// Serves one request after the other until either side has had enough.
-    async fn converse<T>(mut self, stream: T)
+    async fn converse<T>(mut self, stream: T, mut tenure: Tenure)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -216,6 +249,7 @@ impl Host {
         let ended = select! {
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
             () = stopped(&mut self.stop) => None,
+            () = tenure.over() => None,
         };
         let lingers = ended.is_some();
         let ended = if let Some(ended) = ended {

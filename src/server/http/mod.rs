@@ -24,8 +24,9 @@
 //! Invariants: every queue, buffer and wait has a named bound; no input panics; a failed write's answer carries its
 //! write id, so that it can be retried as the same write.
 //!
-//! *Caveats.* A certificate is checked when its connection is made: one that expires meanwhile ends with the
-//! connection. A value is read whole before it is sent on, and shown whole: 8 MiB is the most that a node can be
+//! A connection behind TLS ends with its client's certificate, and when the door's own credentials are renewed.
+//!
+//! *Caveats.* A value is read whole before it is sent on, and shown whole: 8 MiB is the most that a node can be
 //! configured for.
 
 mod body;
@@ -42,6 +43,7 @@ mod reply;
 mod router;
 mod socket_file;
 mod status;
+mod tally;
 mod token;
 
 use std::future::Future;
@@ -58,6 +60,7 @@ pub use listener::{BindError, Listeners, bind};
 pub use memory::{REPLY_BYTES_TOTAL_MAX, VALUE_BYTES_TOTAL_MAX};
 pub use router::HEADER_BYTES_MAX;
 pub use socket_file::SOCKET_MODE;
+pub use tally::HttpTally;
 pub use token::TokenError;
 
 use crate::config::server::{HttpConfig, HttpData};
@@ -88,6 +91,9 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// The node's numbers in Prometheus' text format.
     fn metrics(&self) -> impl Future<Output = String> + Send;
+
+    /// Where requests are counted.
+    fn tally(&self) -> &HttpTally;
 
     /// The largest value that the node takes, bytes.
     fn value_bytes_max(&self) -> usize;

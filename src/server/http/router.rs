@@ -1,7 +1,7 @@
 //! From a path to what serves it, behind the guard.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -62,9 +62,10 @@ pub(super) fn router<D: Door>(desk: Arc<Desk<D>>) -> Router {
         .with_state(desk)
 }
 
-/// Stands before every route: bounds the headers, asks the guard, and finishes every answer.
+/// Stands before every route: bounds the headers, asks the guard, finishes every answer and counts it.
 async fn admit<D: Door>(State(desk): State<Arc<Desk<D>>>, request: Request<Body>, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    let (path, began) = (parts.uri.path().to_owned(), Instant::now());
     let mut response = match bound_headers(&parts).and_then(|()| desk.guard.check_origin(&parts)) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refusal) => {
@@ -75,6 +76,7 @@ async fn admit<D: Door>(State(desk): State<Arc<Desk<D>>>, request: Request<Body>
         }
     };
     reply::finish(response.headers_mut());
+    desk.door.tally().count(&path, response.status(), began.elapsed());
     response
 }
 

@@ -180,7 +180,7 @@ pub fn spread<D: Detector>(seed: u64, smaller: &[u32], large: u32) -> Vec<Figure
 #[must_use]
 pub fn thousands<D: Detector>(seed: u64, nodes: u32, time: Duration) -> Figure {
     let mut world = World::<D>::new(seed, Settings::new(nodes));
-    world.run(time - 3 * DEATH_LIMIT);
+    world.run(time.saturating_sub(3 * DEATH_LIMIT));
     world.kill(nodes / 2);
     world.watch_death(nodes / 2);
     world.run(3 * DEATH_LIMIT);

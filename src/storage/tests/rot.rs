@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{DB, FlushOptions, Options};
@@ -114,7 +113,7 @@ fn damage_is_met(home: &Path) -> usize {
         }
     }
     assert!(unreadable > 0, "the damage is somewhere");
-    assert_eq!(store.damaged().load(Ordering::Acquire), 1);
+    assert_eq!(store.damaged(), 1);
     wait_for("the damage is on record", || store.meta().record("damaged").unwrap().is_some());
     // Whatever else is there goes on, and so does the partition itself.
     write(&store, 0, ITEMS..ITEMS + 10, 1);
@@ -185,7 +184,7 @@ fn damaged_data_block_is_rebuilt_around_and_no_older_version_surfaces() {
     let aside = home.path().join("quarantine/p0000").join(file.file_name().unwrap());
     assert!(aside.exists(), "{} is set aside", aside.display());
     assert!(home.path().join("quarantine/p0000/reasons.txt").exists());
-    assert_eq!(store.damaged().load(Ordering::Acquire), 0);
+    assert_eq!(store.damaged(), 0);
     store.close().unwrap();
 
     // The report stays until it is taken note of; nothing is rebuilt again.
@@ -231,7 +230,7 @@ fn damage_is_survived_wherever_in_the_file_it_is() {
                 assert!(matches!(found, Err(_) | Ok(Some(_))), "{what}: item {n}: {found:?}");
                 assert!(found.is_err() || found == Ok(Some(newest(n))), "{what}: item {n}: {found:?}");
             }
-            if store.damaged().load(Ordering::Acquire) > 0 {
+            if store.damaged() > 0 {
                 wait_for("the damage is on record", || store.meta().record("damaged").unwrap().is_some());
             }
         }
@@ -290,7 +289,7 @@ fn damage_that_only_a_compaction_meets_is_found_and_stops_nobody() {
     store.database.db().compact_range_cf(&handle, None::<&[u8]>, None::<&[u8]>);
     drop(handle);
     write(&store, 1, 0..10, 2);
-    wait_for("the family is found", || store.damaged().load(Ordering::Acquire) == 1);
+    wait_for("the family is found", || store.damaged() == 1);
     wait_for("the damage is on record", || store.meta().record("damaged").unwrap().is_some());
     assert_eq!(store.database.check(), Ok(()), "the disk has not failed");
     drop(store);

@@ -40,7 +40,7 @@ async fn another_cluster_is_refused() {
     let result = world.connect_saying(Role::Node(PEER), &server, &wrong).await;
     let words = format!("the peer belongs to cluster {}, this end to {CLUSTER}", ClusterId::new(99));
     both_say(&server, result, &words).await;
-    assert_eq!(server.tally.counts().refused, 1);
+    assert_eq!(server.tally.counts().sessions_refused, 1);
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn first_frame_that_is_no_proper_hello_closes_the_connection() {
         let error = explain(&within(words, connection.closed()).await);
         assert!(error.contains(words), "{error}");
     }
-    assert_eq!(server.tally.counts().malformed, 5);
+    assert_eq!(server.tally.counts().frames_malformed, 5);
     world.connect(Role::Node(PEER), &server).await.unwrap();
 }
 

@@ -8,3 +8,4 @@ mod lanes;
 mod links;
 mod ports;
 mod services;
+mod tenures;

@@ -50,7 +50,7 @@ async fn kinds_that_the_sender_may_not_ask_are_answered_and_not_delivered() {
     }
     assert_eq!(frames.last().unwrap().body, "fine");
     assert_eq!(*delivered.0.lock().unwrap(), [Kind::Get.as_u8()]);
-    assert_eq!(server.tally.counts().not_allowed, 5);
+    assert_eq!(server.tally.counts().frames_not_allowed, 5);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn unknown_kinds_and_critical_flags_are_answered() {
     assert!(flag.message.contains("critical flags 0x8000"), "{flag}");
     assert_eq!(frames[2].kind(), Some(Kind::GetReply));
     assert_eq!(delivered.0.lock().unwrap().len(), 1);
-    assert_eq!(server.tally.counts().unsupported, 2);
+    assert_eq!(server.tally.counts().frames_unsupported, 2);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn malformed_frames_end_their_own_session_only() {
     }
     bystander.send(Class::Normal, frame(Kind::Get, 5, &b"still here"[..])).await;
     bystander.heard(1).await;
-    assert_eq!(server.tally.counts().malformed, u64::try_from(count).unwrap());
+    assert_eq!(server.tally.counts().frames_malformed, u64::try_from(count).unwrap());
 }
 
 #[tokio::test]
@@ -186,4 +186,20 @@ async fn peer_may_not_open_more_lanes_than_the_limit() {
     }
     let more = tokio::time::timeout(std::time::Duration::from_millis(100), connection.open_bi()).await;
     assert!(more.is_err(), "one more lane than allowed was opened");
+}
+
+#[tokio::test]
+async fn what_a_connection_carried_is_counted_while_it_is_open_and_after() {
+    let world = World::new();
+    let server = world.serve(echo);
+    let talk = world.converse(client(), &server).await;
+    talk.send(Class::Normal, frame(Kind::Get, 1, vec![7_u8; 50_000])).await;
+    talk.heard(1).await;
+    let open = server.tally.counts();
+    assert_eq!(open.connections, 1);
+    assert!(open.received_bytes > 50_000 && open.sent_bytes > 50_000, "{open:?}");
+    drop(talk);
+    until("the session is over", || server.tally.counts().connections == 0).await;
+    let ended = server.tally.counts();
+    assert!(ended.received_bytes >= open.received_bytes && ended.sent_packets >= open.sent_packets, "{ended:?}");
 }

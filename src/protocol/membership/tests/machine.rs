@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::{Village, at, id, machine, seed, sends};
 use crate::protocol::membership::message::{Digests, Draft, Kind, Message, News};
-use crate::protocol::membership::{Config, DATAGRAM_BYTES_MAX, Edition, Matter, Membership, Output, Roster, Standing};
+use crate::protocol::membership::{
+    Config, DATAGRAM_BYTES_MAX, Edition, Matter, Membership, Output, Records, Roster, Standing,
+};
 use crate::protocol::types::BootGeneration;
 
 fn edition(generation: u64, incarnation: u32) -> Edition {
@@ -214,6 +216,32 @@ fn differing_digests_are_fetched_at_most_once_an_interval() {
     let fetches: Vec<_> = machine.drain().filter(|output| matches!(output, Output::Fetch { .. })).collect();
     let expected = [Matter::Roster, Matter::Layout].map(|matter| Output::Fetch { from: id(1), matter });
     assert_eq!(fetches, expected);
+}
+
+#[test]
+fn member_with_another_roster_or_layout_is_named_until_it_agrees() {
+    let mut machine = machine(0, 3, at(0));
+    machine.set_digests(5, 6);
+    let say = |roster, layout| {
+        let digests = Digests { roster, layout, table: 0 };
+        Bytes::from(Draft::new(Kind::Gossip, 0, edition(1, 0), digests).finish())
+    };
+    machine.handle_datagram(at(1), id(1), &say(5, 6));
+    assert_eq!(machine.counters().differing_now, 0);
+    machine.handle_datagram(at(2), id(1), &say(5, 7));
+    machine.handle_datagram(at(2), id(2), &say(4, 6));
+    let named: Vec<_> = machine.differing().collect();
+    assert_eq!(named, [(id(1), Records { roster: 5, layout: 7 }), (id(2), Records { roster: 4, layout: 6 })]);
+    assert_eq!(machine.counters().differing_now, 2);
+    // One comes round; then this node does.
+    machine.handle_datagram(at(3), id(2), &say(5, 6));
+    assert_eq!(machine.differing().count(), 1);
+    machine.set_digests(5, 7);
+    assert_eq!(machine.differing().count(), 0);
+    // A member that leaves the roster takes its difference along.
+    machine.handle_datagram(at(4), id(2), &say(5, 6));
+    machine.set_roster(at(5), Roster::new([0, 1].map(id)));
+    assert_eq!(machine.counters().differing_now, 0);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::protocol::shard::{Now, Output, PeerIndex, Shard, ShardConfig, Source,
 use crate::protocol::types::{
     Address, ClusterId, Durability, Instant, NodeId, PartitionId, Strictness, WallTime, WriteId,
 };
-use crate::protocol::version::{ConflictPolicy, Siblings, TokenKey, TokenKeys, checksum};
+use crate::protocol::version::{ConflictPolicy, Siblings, TokenKey, TokenKeys, checksum, is_reapable};
 use crate::protocol::wire::{
     Creation, Failure, Frame, FrameDecoder, GetReply, GetRequest, Header, Kind, PutReply, PutRequest, TableRecord,
     Want, decode_control,
@@ -73,8 +73,13 @@ impl Disk {
                 && range.until.as_ref().is_none_or(|until| key < until)
         };
         let rows = self.items.iter().filter(|((partition, key), _)| *partition == range.partition && fits(key));
-        let mut items: Vec<Listed> =
-            rows.map(|((_, key), record)| Listed { key: key.clone(), hash: item_hash(key, record) }).collect();
+        let mut items: Vec<Listed> = rows
+            .map(|((_, key), record)| Listed {
+                key: key.clone(),
+                hash: item_hash(key, record),
+                reapable: is_reapable(record),
+            })
+            .collect();
         let more = items.len() > range.limit;
         items.truncate(range.limit);
         ItemPage { items, more }
@@ -122,6 +127,7 @@ impl Storage for Disk {
         for ((at, key), value) in &self.items {
             match (*at == partition, key.first()) {
                 (true, Some(2)) => image.clock = Some(value.clone()),
+                (true, Some(4)) => image.tree = Some(value.clone()),
                 (true, Some(3)) => {
                     let sequence = u64::from_be_bytes(key[1..].try_into().unwrap());
                     image.log.push((sequence, value.clone()));
@@ -173,6 +179,8 @@ pub(super) struct Cluster {
 }
 
 const CLIENT: u64 = 1 << 32;
+/// Above what replicas send whole whatever they are asked.
+pub(super) const VALUE_BYTES_MAX: usize = 10_000;
 /// Room for a few hints for one node.
 pub(super) const HINT_BYTES_MAX: u64 = 4_000;
 
@@ -222,7 +230,7 @@ impl Cluster {
             shard: 0,
             shards: 1,
             durability,
-            value_bytes_max: 1000,
+            value_bytes_max: VALUE_BYTES_MAX,
             unverified,
             hint_bytes_max: HINT_BYTES_MAX,
         };
@@ -237,6 +245,20 @@ impl Cluster {
                 self.peer(peer, at, true);
             }
         }
+    }
+
+    /// Ends a process that was told to end: its trees are committed last.
+    pub(super) fn stop(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let shard = node.shard.as_mut().unwrap();
+        loop {
+            let batch = shard.store_trees();
+            if batch.mutations.is_empty() {
+                break;
+            }
+            node.disk.commit(&batch);
+        }
+        self.crash(at);
     }
 
     pub(super) fn crash(&mut self, at: usize) {

@@ -9,8 +9,9 @@
 //!   `rule_1_a_lost_disk_does_not_repeat_dots`, `restored_backup_does_not_repeat_names`,
 //!   `rotten_copy_is_replaced_and_kept_aside_and_its_actor_ends`,
 //!   `replica_that_got_a_forgotten_item_back_gives_its_next_write_a_new_name`.
-//! - **3** `riak_kv`#1094, a "doomstone": a late hint of a reaped tombstone killed the new value. Not yet: nothing is
-//!   reaped.
+//! - **3** `riak_kv`#1094, a "doomstone": a late hint of a reaped tombstone killed the new value. Tests:
+//!   `rule_8_a_late_tombstone_does_not_delete_what_was_created_after_it_was_reaped`,
+//!   `rule_8_a_late_frame_does_not_bring_a_reaped_item_back`, `rule_8_a_hint_that_is_obsolete_at_home_is_settled_there`.
 //! - **4** `riak_kv`#847: handoff not retried until a restart; the old hint then overwrote. Tests:
 //!   `hint_that_comes_home_late_overwrites_nothing_and_needs_no_restart`.
 //! - **5** `riak_core`#349: one partition opened twice. Tests:
@@ -20,8 +21,8 @@
 //!   `wall_clock_decides_nothing_in_a_table_of_siblings`,
 //!   `write_after_a_read_wins_in_a_last_writer_wins_table_whatever_the_clocks_say`,
 //!   `last_writer_wins_put_over_a_stamp_of_the_far_future_is_refused`, `failed_commit_is_final_for_every_shard`.
-//! - **7** Cassandra: a node down for longer than the grace brought deletes back. Not yet: nothing is reaped, so
-//!   nothing is reaped by time.
+//! - **7** Cassandra: a node down for longer than the grace brought deletes back. Tests:
+//!   `rule_8_no_time_is_long_enough_to_reap_without_an_owner_that_is_away`.
 //! - **8** Scylla (Jepsen 2020): split brain and losses after membership changes. Not yet: membership cannot change.
 //! - **9** Scylla #14991: old gossip made a removed node an owner again. Not yet: nobody can be removed; of strangers
 //!   see `gossip_about_and_from_unknown_nodes_is_counted_and_ignored`.
@@ -52,7 +53,8 @@
 //!   `fsync_error_is_final`, `rule_6_a_failed_commit_confirms_nothing`.
 //! - **c1** `riak_kv`#679: a coordinator that lost its disk repeated its names. Tests:
 //!   `rule_1_a_lost_disk_does_not_repeat_dots`.
-//! - **c2** `riak_kv`#1094, #1040: the "doomstone" of row 3. Not yet: nothing is reaped.
+//! - **c2** `riak_kv`#1094, #1040: the "doomstone" of row 3. Tests:
+//!   `rule_8_a_late_tombstone_does_not_delete_what_was_created_after_it_was_reaped`.
 //! - **c3** `riak_kv`#1643: a replica that got a forgotten item back went on below its own counter. Tests:
 //!   `replica_that_got_a_forgotten_item_back_gives_its_next_write_a_new_name`.
 //! - **c4** `riak_kv`#1865: two partitions that started in one tick shared an actor. Tests:
@@ -67,11 +69,16 @@
 //!   `rule_3_two_dots_of_one_write_are_shown_once`.
 //! - **c8** `riak_kv`#127: a partition that moved away and back went on with a stale counter. Not yet: the layout
 //!   cannot change; an actor ends with its process all the same.
-//! - **c9** `riak_kv`#1777, #1336, #311, #1850, #330: races of reaping. Not yet: nothing is reaped.
+//! - **c9** `riak_kv`#1777, #1336, #311, #1850, #330: races of reaping. Tests:
+//!   `rule_8_a_write_between_confirmation_and_reaping_stays`, `rule_8_a_round_that_nobody_answered_is_begun_again`,
+//!   `rule_8_an_owner_with_an_older_copy_is_brought_up_to_date_first`,
+//!   `delete_keeps_its_name_on_every_way_and_comes_to_rest`,
+//!   `rule_8_a_deleted_item_is_reaped_with_all_owners_and_its_dots_stay_covered`.
 //! - **c10** `riak_kv`#1684: replicas expired at different times, and repair brought it back. Does not apply: nothing
 //!   expires.
 //! - **c11** Riak, Dynamo 4.4: pruned vectors made old siblings of their own descendants. Tests:
-//!   `vector_of_many_actors_is_kept_whole`.
+//!   `vector_of_many_actors_is_kept_whole`,
+//!   `rule_13_entries_of_ended_actors_are_stripped_with_all_owners_at_once`.
 //! - **c12** K2V: identity and counter went back together with a snapshot. Tests:
 //!   `restored_backup_does_not_repeat_names`.
 //! - **c13** Riak buckets with last-writer-wins: row 1 again. Tests:
@@ -302,8 +309,8 @@ fn delete_keeps_its_name_on_every_way_and_comes_to_rest() {
     let carried = Rc::new(Cell::new(0));
     let counter = carried.clone();
     cluster.lose = Box::new(move |flight| {
-        let carries = matches!(flight.frame.kind(), Some(Kind::Merge | Kind::Hint | Kind::Put));
-        counter.set(counter.get() + u32::from(carries));
+        let tells = matches!(flight.frame.kind(), Some(Kind::Merge | Kind::Hint | Kind::Put));
+        counter.set(counter.get() + u32::from(tells));
         false
     });
     for _ in 0..6 {

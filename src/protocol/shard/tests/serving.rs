@@ -38,9 +38,9 @@ fn sixty_fifth_version_is_refused_with_the_way_out() {
 #[test]
 fn value_over_the_limit_is_refused_with_the_limit() {
     let mut cluster = three();
-    let failure = cluster.put(0, &put_of(&address("k"), 1, &"x".repeat(1001), &none())).failed();
+    let failure = cluster.put(0, &put_of(&address("k"), 1, &"x".repeat(10_001), &none())).failed();
     assert_eq!(failure.code, FailureCode::TooLarge);
-    assert!(failure.message.contains("1001 bytes") && failure.message.contains("1000"), "{failure}");
+    assert!(failure.message.contains("10001 bytes") && failure.message.contains("is 10000"), "{failure}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::protocol::wire::{
     Creation, Failure, FailureCode, Frame, GetReply, GetRequest, Header, Kind, NodeStatus, PeerStatus, PutReply,
     PutRequest, Stored, StoredCopy, Want, encode_control,
 };
-use crate::server::http::Door;
+use crate::server::http::{Door, HttpTally};
 
 /// What the node says next, instead of what it would.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ struct State {
 pub(super) struct FakeDoor {
     view: Option<Arc<View>>,
     state: Arc<Mutex<State>>,
+    tally: Arc<HttpTally>,
 }
 
 pub(super) const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -82,11 +83,11 @@ fn view() -> View {
 
 impl FakeDoor {
     pub(super) fn new() -> Self {
-        Self { view: Some(Arc::new(view())), state: Arc::default() }
+        Self { view: Some(Arc::new(view())), state: Arc::default(), tally: Arc::default() }
     }
 
     pub(super) fn uninitialised() -> Self {
-        Self { view: None, state: Arc::default() }
+        Self { view: None, state: Arc::default(), tally: Arc::default() }
     }
 
     pub(super) fn script(&self, script: Script) {
@@ -254,6 +255,10 @@ impl Door for FakeDoor {
 
     async fn metrics(&self) -> String {
         "# TYPE quorate_puts_total counter\nquorate_puts_total 1\n".to_owned()
+    }
+
+    fn tally(&self) -> &HttpTally {
+        &self.tally
     }
 
     fn value_bytes_max(&self) -> usize {

@@ -1,0 +1,155 @@
+//! Examples for `--help` and the man pages, one table for all subcommands.
+//!
+//! They are apart from the definitions of the arguments so that a test can walk both: every subcommand has an example,
+//! and every example is a command line that parses.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+
+/// A command line, and what it is good for.
+type Example = (&'static str, &'static str);
+
+/// By subcommand, as it is typed after `quorate`.
+pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
+    (
+        "dev",
+        &[
+            ("quorate dev", "three nodes on this machine, data and certificates in .quorate"),
+            ("quorate dev --ephemeral --log warn", "the same, leaving nothing behind"),
+        ],
+    ),
+    (
+        "server",
+        &[
+            ("quorate server --config /etc/quorate/quorate.toml", "as the systemd unit runs it"),
+            (
+                "quorate server --config /etc/quorate/quorate.toml --accept-loss",
+                "once, by hand, after a power loss without sync durability, when no copy elsewhere can be waited for",
+            ),
+        ],
+    ),
+    (
+        "sim",
+        &[
+            ("quorate sim --seed 17", "one world: all that it draws, and how it ended"),
+            ("quorate sim --seeds 0..1000", "a thousand; the first that breaks a promise ends it"),
+            ("quorate sim --soak --minutes 30", "fresh seeds for half an hour"),
+        ],
+    ),
+    (
+        "put",
+        &[
+            ("quorate put greeting 'hello, world'", "beside what is there, as a sibling"),
+            ("quorate put cart @cart.json --table carts --context AQF5", "in place of what a get showed"),
+            ("quorate put log - --sort 2026-11-25 -w 3", "from standard input, on three nodes"),
+        ],
+    ),
+    (
+        "get",
+        &[
+            ("quorate get greeting", "the value; exit code 3 with siblings, 4 when there is none"),
+            ("quorate get cart --table carts --json", "all versions with dots, times and context"),
+            ("quorate get cart --table carts --strict -r 3", "from all three owners"),
+        ],
+    ),
+    (
+        "delete",
+        &[
+            ("quorate delete greeting", "what a quorum holds now"),
+            ("quorate delete cart --table carts --context AQF5", "only what a get showed"),
+        ],
+    ),
+    (
+        "status",
+        &[
+            ("quorate status", "every node, its role, partitions and connections"),
+            ("quorate status --json", "the same for scripts"),
+        ],
+    ),
+    (
+        "cluster create",
+        &[
+            (
+                "quorate cluster create n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400 --admin alice",
+                "with certs/alice.crt and its key; the same command again completes what was begun",
+            ),
+            (
+                "quorate cluster create n1=10.0.0.1:7400 n2=10.0.1.1:7400 n3=10.0.2.1:7400 --admin alice \
+                 --zone n1=a --zone n2=b --zone n3=c --table sessions=lww",
+                "each copy in another zone, and one table that keeps the last write only",
+            ),
+        ],
+    ),
+    (
+        "import",
+        &[
+            ("quorate import items.jsonl", "repeat it after a failure: it goes on, and doubles nothing"),
+            ("quorate import items.jsonl --table carts --existing replace", "over what is there"),
+        ],
+    ),
+    (
+        "export",
+        &[
+            ("quorate export --output items.jsonl", "everything"),
+            ("quorate export --table carts | gzip > carts.jsonl.gz", "one table, compressed"),
+        ],
+    ),
+    ("cert ca", &[("quorate cert ca", "certs/ca.crt for everyone, certs/ca.key for nobody but you")]),
+    (
+        "cert node",
+        &[
+            ("quorate cert node n1", "certs/n1.crt and n1.key"),
+            ("quorate cert node n1 --host kv1.example.org --days 90", "for HTTP over TLS under that name, for 90 days"),
+        ],
+    ),
+    ("cert client", &[("quorate cert client app", "for a program that reads and writes items")]),
+    ("cert admin", &[("quorate cert admin alice", "for a person who changes the cluster")]),
+    (
+        "config reference",
+        &[("quorate config reference > quorate.toml", "every field with its meaning and its default")],
+    ),
+    (
+        "config check",
+        &[
+            ("quorate config check /etc/quorate/quorate.toml", "before a start or a reload"),
+            (
+                "quorate config check /etc/quorate/quorate.toml --tls --show",
+                "certificates too, and all that is in effect",
+            ),
+        ],
+    ),
+    ("man", &[("quorate man /usr/local/share/man/man1", "quorate.1, quorate-put.1 and so on")]),
+    (
+        "completions",
+        &[
+            ("quorate completions bash > ~/.local/share/bash-completion/completions/quorate", "for bash"),
+            ("quorate completions fish > ~/.config/fish/completions/quorate.fish", "for fish"),
+        ],
+    ),
+];
+
+/// Gives every subcommand its examples.
+pub(super) fn attach(command: Command) -> Command {
+    EXAMPLES.iter().fold(command, |command, (path, examples)| {
+        let names: Vec<&str> = path.split(' ').collect();
+        attach_to(command, &names, &text(examples))
+    })
+}
+
+fn attach_to(command: Command, names: &[&str], text: &str) -> Command {
+    let Some((name, rest)) = names.split_first() else { return command.after_long_help(text.to_owned()) };
+    // A row for a subcommand that is gone is found by a test; a user must not meet it.
+    if command.find_subcommand(name).is_none() {
+        return command;
+    }
+    command.mut_subcommand(name, |inner| attach_to(inner, rest, text))
+}
+
+fn text(examples: &[Example]) -> String {
+    let mut text = "Examples:".to_owned();
+    for (line, what) in examples {
+        write!(text, "\n  {line}\n      {what}").expect("a String takes all that is written to it");
+    }
+    text
+}
