@@ -2,7 +2,7 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`node`] | a node from its first port to its last flush |
+//! | [`node`], `node_error` | a node from its first port to its last flush; why it did not start, or ended |
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
 //! | `admission`, `space` | what is refused: too many requests, too little room on the disk |
@@ -32,6 +32,7 @@ mod links;
 mod lives;
 mod members;
 pub mod node;
+mod node_error;
 mod notify;
 pub mod phase;
 mod process;

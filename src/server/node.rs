@@ -7,7 +7,7 @@
 //!   stop: no new requests, finish, fsync, close      exit 0
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,14 +29,16 @@ use super::space::{explain_full, watch_disk};
 use super::state::{NodeShared, Verification};
 use crate::config::server::Durability as ConfiguredDurability;
 use crate::config::{ByteSize, ServerConfig};
-use crate::pki::tls::{TlsError, quic_client_config, quic_server_config};
+use crate::pki::tls::{quic_client_config, quic_server_config};
 use crate::pki::verifier::Expected;
-use crate::pki::{CredentialFiles, CredentialsError, CurrentCredentials, Moment, Role};
+use crate::pki::{CredentialFiles, CurrentCredentials, Moment, Role};
 use crate::protocol::shard::{ShardConfig, View};
 use crate::protocol::types::{Durability, NodeId};
 use crate::protocol::wire::{Creation, Failure, FailureCode, NodeState, Vouched, decode_control, encode_control};
-use crate::storage::{BootError, CloseError, MetaError, OpenError, Rebuilt, ShardCallbacks, Store, StoreOptions};
-use crate::transport::{BindError, NodeSecret, Offload, Purpose, Purse, Tally, bind, server_config};
+use crate::storage::{MetaError, Rebuilt, ShardCallbacks, Store, StoreOptions};
+use crate::transport::{NodeSecret, Offload, Purpose, Purse, Tally, bind, server_config};
+
+pub use super::node_error::NodeError;
 
 use super::http;
 
@@ -51,71 +53,6 @@ pub struct NodeOptions {
     pub accept_loss: bool,
     /// Who is told what the node is busy with.
     pub phases: Phases,
-}
-
-/// The node did not start, or ended by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The certificate, its key or its CA.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The certificate is a client's or an administrator's.
-    #[error("{path} is the certificate of {role}, not of a node; make one with `quorate cert node`")]
-    NotANode {
-        /// Which file.
-        path: String,
-        /// Whose it is.
-        role: Role,
-    },
-    /// The certificate cannot be used for TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The data directory.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The data directory belongs to another node or cluster.
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    /// The node's own records.
-    #[error(transparent)]
-    Meta(#[from] MetaError),
-    /// The record of the cluster's creation.
-    #[error(
-        "the record of the cluster's creation cannot be used: {0}; this data directory needs another program version"
-    )]
-    Creation(String),
-    /// A UDP port.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The HTTP door.
-    #[error(transparent)]
-    Http(#[from] http::BindError),
-    /// A thread or a runtime.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The disk failed; nothing that was not safe was acknowledged.
-    #[error("the disk failed, so the node has ended: {0}")]
-    Disk(String),
-    /// No room on the disk, not even for the log or for a start. Nothing that was safe was lost.
-    #[error(
-        "the disk of {} is full ({free} bytes are free): {text}; nothing that was acknowledged as safe is lost: free \
-         some hundred megabytes on that disk (`du -x` finds the large files; never remove one of the data directory), \
-         then start this node again", path.display()
-    )]
-    DiskFull {
-        /// The data directory.
-        path: PathBuf,
-        /// Bytes that are free.
-        free: u64,
-        /// What the disk refused.
-        text: String,
-    },
-    /// The data directory was not closed cleanly.
-    #[error(transparent)]
-    Close(#[from] CloseError),
-    /// A thread panicked: a mistake of ours.
-    #[error("the control thread panicked")]
-    Panicked,
 }
 
 /// A running node.
