@@ -35,7 +35,6 @@ pub struct CertArgs {
 #[derive(Debug, Subcommand)]
 enum CertWhat {
     /// Make an authority: ca.crt for everyone, ca.key for nobody but you.
-    #[command(after_help = "Example:\n  quorate cert ca --dir /root/quorate-ca")]
     Ca {
         /// Id of the cluster, 32 hexadecimal digits; random when not given. Give it when replacing an authority.
         #[arg(long, value_name = "ID")]
@@ -44,7 +43,6 @@ enum CertWhat {
         making: Making,
     },
     /// Issue a certificate for a node.
-    #[command(after_help = "Example:\n  quorate cert node n1 --host kv1.example.org --host 10.0.0.1")]
     Node {
         /// Label of the files, such as n1.
         name: String,
@@ -59,7 +57,6 @@ enum CertWhat {
         making: Making,
     },
     /// Issue a certificate for a program that reads and writes items.
-    #[command(after_help = "Example:\n  quorate cert client shop --days 90")]
     Client {
         /// Name of the client, and of the files.
         name: String,
@@ -67,7 +64,6 @@ enum CertWhat {
         making: Making,
     },
     /// Issue a certificate for a person who changes the cluster.
-    #[command(after_help = "Example:\n  quorate cert admin alice")]
     Admin {
         /// Name of the administrator, and of the files.
         name: String,
@@ -75,8 +71,6 @@ enum CertWhat {
         making: Making,
     },
     /// Issue a certificate of the same identity again, with a new key, in place of the one that is there.
-    #[command(after_help = "Examples:\n  quorate cert renew n1\n  \
-        quorate cert renew n1 --dir certs-new --from certs/n1.crt      # under another authority of the cluster")]
     Renew {
         /// Name of the files.
         name: String,
@@ -87,7 +81,6 @@ enum CertWhat {
         lifetime: Lifetime,
     },
     /// Show who certificates are of, who issued them and how long they last.
-    #[command(after_help = "Examples:\n  quorate cert show\n  quorate cert show /etc/quorate/n1.crt --within 30d")]
     Show {
         /// Certificates or revocation lists; all in the directory when not given.
         files: Vec<PathBuf>,
@@ -96,7 +89,6 @@ enum CertWhat {
         within: Option<Duration>,
     },
     /// Take a certificate back: put it on the authority's list, ca.crl.
-    #[command(after_help = "Example:\n  quorate cert revoke certs/app.crt")]
     Revoke {
         /// The certificate.
         file: PathBuf,

@@ -106,6 +106,27 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
     ("cert client", &[("quorate cert client app", "for a program that reads and writes items")]),
     ("cert admin", &[("quorate cert admin alice", "for a person who changes the cluster")]),
     (
+        "cert renew",
+        &[
+            ("quorate cert renew n1", "the same identity and hosts, a new key, in place of the files that are there"),
+            (
+                "quorate cert renew n1 --dir certs-new --from certs/n1.crt",
+                "under the authority that replaces the old one",
+            ),
+        ],
+    ),
+    (
+        "cert show",
+        &[
+            ("quorate cert show", "everything in ./certs: who, by whom, until when"),
+            (
+                "quorate cert show /etc/quorate/node.crt --within 30d",
+                "fails when it ends within a month: for a cron job",
+            ),
+        ],
+    ),
+    ("cert revoke", &[("quorate cert revoke certs/app.crt", "puts it on certs/ca.crl, which every node is to have")]),
+    (
         "config reference",
         &[("quorate config reference > quorate.toml", "every field with its meaning and its default")],
     ),

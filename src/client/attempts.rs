@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::call::Lost;
-use super::line::{CallError, Sent, answer_of};
+use super::line::{CallError, Heard, Sent, answer_of};
 use super::map::Candidate;
 use crate::protocol::wire::Frame;
 
@@ -101,8 +101,20 @@ impl Attempts {
         let mut turned = false;
         for attempt in self.0.iter_mut().filter(|attempt| !attempt.silent && attempt.look_at <= now) {
             attempt.look_at = now + LISTEN;
-            attempt.silent = attempt.candidate.line.look(attempt.sent.heard, attempt.began) == Some(false);
-            turned |= attempt.silent;
+            match attempt.candidate.line.look(attempt.sent.heard, attempt.began) {
+                None => {}
+                Some(Heard::Nothing) => {
+                    attempt.silent = true;
+                    turned = true;
+                }
+                // It may have been on its way when the node fell silent, so the node is asked for another: a living
+                // one acknowledges within milliseconds, however long its answer takes.
+                Some(Heard::Packets(packets)) => {
+                    attempt.sent.heard = packets;
+                    attempt.began = now;
+                    attempt.candidate.line.prod();
+                }
+            }
         }
         turned
     }

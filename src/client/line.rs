@@ -72,6 +72,18 @@ pub(super) struct LineTerms {
     pub(super) on_up: OnUp,
 }
 
+/// What came back on a line since a request left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Not one packet.
+    Nothing,
+    /// So many packets had come by then.
+    Packets(u32),
+}
+
+/// The correlation of no call.
+const NOBODY: u64 = u64::MAX;
+
 /// A line.
 pub(super) struct Line {
     link: Link,
@@ -139,8 +151,8 @@ impl Line {
 
     /// Looks whether the node is there: a packet comes back for every packet, however long an answer takes. None while
     /// it is too early to tell.
-    pub(super) fn look(&self, heard: u32, since: Instant) -> Option<bool> {
-        let Some(stats) = self.stats() else { return Some(false) };
+    pub(super) fn look(&self, heard: u32, since: Instant) -> Option<Heard> {
+        let Some(stats) = self.stats() else { return Some(Heard::Nothing) };
         if since.elapsed() < stats.path.rtt * ROUND_TRIPS {
             return None;
         }
@@ -148,7 +160,18 @@ impl Line {
         if packets == heard {
             self.hearing.note_deaf(packets);
         }
-        Some(!self.hearing.is_deaf(|| Some(packets)))
+        match self.hearing.is_deaf(|| Some(packets)) {
+            true => Some(Heard::Nothing),
+            false => Some(Heard::Packets(packets)),
+        }
+    }
+
+    /// Sends something that has to be acknowledged. Whatever is answered is nobody's answer.
+    pub(super) fn prod(&self) {
+        let header = Header::new(Kind::Ping, NOBODY, 0, LayoutId::default());
+        if let Err(error) = self.link.send(Class::Normal, Frame::build(header, 0, |_| {})) {
+            tracing::trace!(%error, "a line is down, or so full that it needs no prodding");
+        }
     }
 
     /// The node did not answer in time.

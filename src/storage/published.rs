@@ -136,7 +136,10 @@ mod tests {
     #[test]
     fn rocksdb_knows_the_property_by_this_name() {
         let directory = tempfile::tempdir().unwrap();
-        let db = rocksdb::DB::open_default(directory.path()).unwrap();
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME];
+        let db = rocksdb::DB::open_cf(&options, directory.path(), families).unwrap();
         let family = db.cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME).unwrap();
         let text = db.property_value_cf(&family, WRITE_STALLS).unwrap().unwrap_or_default();
         assert!(text.contains("total-delays") && text.contains("total-stops"), "{text:?}");

@@ -96,7 +96,7 @@ fn renewing_keeps_identity_and_hosts_and_makes_a_new_key() {
     let path = |name: &str| dir.path().join(name);
     let load = || Credentials::load(&path("n1.crt"), &path("n1.key"), &path("ca.crt")).unwrap();
     let (before, key) = (load(), std::fs::read(path("n1.key")).unwrap());
-    let report = cert(dir.path(), "renew n1 --lifetime 12h").unwrap();
+    let report = cert(dir.path(), "renew n1 --lifetime 700m").unwrap();
     assert!(report.contains("next: bring both files"), "{report}");
     let after = load();
     assert_eq!(after.identity(), before.identity());

@@ -33,6 +33,7 @@ request_timeout = "1m"
 certificate = "n2.crt"
 key = "n2.key"
 ca = "ca.crt"
+crl = "ca.crl"
 
 [http]
 listen = "10.0.0.2:7480"
@@ -130,7 +131,7 @@ fn whole_file_sets_every_field() {
             certificate: "/etc/quorate/n2.crt".into(),
             key: "/etc/quorate/n2.key".into(),
             ca: "/etc/quorate/ca.crt".into(),
-            crl: None,
+            crl: Some("/etc/quorate/ca.crl".into()),
         },
         http: HttpConfig {
             listen: "10.0.0.2:7480".parse().unwrap(),

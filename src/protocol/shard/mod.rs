@@ -275,6 +275,11 @@ impl Shard {
 
     fn accept(&mut self, now: Now, source: Source, frame: Frame, storage: &mut dyn Storage) -> Result<(), Failure> {
         match frame.kind() {
+            Some(Kind::Ping) => {
+                let pong = Header::new(Kind::Pong, frame.header.correlation, 0, self.view.layout.id());
+                self.reply(source, Frame::new(pong, bytes::Bytes::new()).to_bytes());
+                Ok(())
+            }
             Some(Kind::Get) => self.accept_get(now, source, frame, storage),
             Some(Kind::Put) => self.accept_put(now, source, frame, storage),
             Some(Kind::Scan) => self.accept_scan(source, frame, storage),

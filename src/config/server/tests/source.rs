@@ -13,11 +13,14 @@ fn fields() -> impl Iterator<Item = Field> {
     SECTIONS.iter().flat_map(|section| section.fields).copied()
 }
 
-/// A file with this text under these variables.
+/// A file with this text under these variables. Relative paths in it are those of [`parse`], wherever the file is.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("quorate.toml");
-    fs::write(&path, text).unwrap();
+    let absolute = ["n2.crt", "n2.key", "ca.crt", "ca.crl"]
+        .into_iter()
+        .fold(text.to_owned(), |text, file| text.replace(&format!("\"{file}\""), &format!("\"/etc/quorate/{file}\"")));
+    fs::write(&path, absolute).unwrap();
     ServerConfig::load(&path, variables.iter().map(|(name, value)| (name.into(), value.into())))
 }
 
