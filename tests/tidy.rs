@@ -130,6 +130,8 @@ const PROTOCOL_WORDS: &[(&str, &str)] = &[
 const FLOATS_ALLOWED: &[(&str, &str)] = &[
     ("src/protocol/membership/suspicion.rs", "a test rounds durations for people"),
     ("src/protocol/ring/tests.rs", "tests compare shares"),
+    ("src/protocol/types/histogram.rs", "counts in integers; only what is shown to people leaves as a fraction"),
+    ("src/protocol/shard/tests/measuring.rs", "a test reads what is shown to people"),
 ];
 
 /// Where the world draws, and where its rules decide. The world of detectors only measures.

@@ -24,8 +24,8 @@ enum ConfigWhat {
     Reference,
     /// Check a node's configuration without starting it.
     ///
-    /// The environment counts as it does for the server: `QUORATE_SHARDS` overrides `shards`. An error names file, line,
-    /// field, limit and the nearest valid name, and the exit code is 1.
+    /// The environment counts as it does for the server: `QUORATE_SHARDS` overrides `shards`. An error names file,
+    /// line, field, limit and the nearest valid name, and the exit code is 1.
     Check {
         /// The configuration, TOML.
         #[arg(value_name = "FILE")]

@@ -4,8 +4,8 @@
 //! and errors. A text needs no quotes; a list is its texts with commas between them.
 //!
 //! A mistyped variable must not leave a field at its default in silence, so one that is near to a known name is
-//! refused. One that is near to nothing is reported and ignored: Kubernetes, for one, makes `QUORATE_PORT` for a service
-//! that is called quorate.
+//! refused. One that is near to nothing is reported and ignored: Kubernetes, for one, makes `QUORATE_PORT` for a
+//! service that is called quorate.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

@@ -3,8 +3,9 @@
 //! `ca.crt` goes to every node and client; `ca.key` makes identities and belongs on no node. The cluster id is in
 //! the authority's own certificate (`spiffe://<cluster>`), so there is no third file that could disagree.
 //!
-//! Invariants: an existing file is replaced only where that is asked for, and then as a whole; a leaf never outlives its authority; a client or an administrator
-//! never gets `serverAuth`, so that a stolen client certificate cannot pose as a node.
+//! Invariants: an existing file is replaced only where that is asked for, and then as a whole; a leaf never outlives
+//! its authority; a client or an administrator never gets `serverAuth`, so that a stolen client certificate cannot pose
+//! as a node.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

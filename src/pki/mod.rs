@@ -29,9 +29,9 @@
 //! | [`current`] | credentials that are renewed while the process runs |
 //! | [`tls`] | rustls and quinn configurations |
 //!
-//! *Caveats.* Keeping a node out is the roster's business; lists of revoked certificates are optional. webpki does not look at the dates of a trust
-//! anchor, so an expired authority goes on verifying; because [`authority`] never issues a leaf that outlives it, its
-//! last leaf dies with it.
+//! *Caveats.* Keeping a node out is the roster's business; lists of revoked certificates are optional. webpki does not
+//! look at the dates of a trust anchor, so an expired authority goes on verifying; because [`authority`] never issues a
+//! leaf that outlives it, its last leaf dies with it.
 
 pub mod authority;
 mod chain;

@@ -175,7 +175,7 @@ impl<'seat> Driver<'seat> {
             unverified: self.shard.is_unverified(),
             in_sync: self.shard.partitions_in_sync().collect(),
             in_flight: self.shard.in_flight(),
-            background_share: self.shard.background_share(),
+            background_share: f64::from(self.shard.background_permille()) / 1_000.0,
             hints: self.shard.hint_stock(),
             oldest_hint: self.shard.oldest_hint(now),
         }

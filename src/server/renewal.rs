@@ -2,8 +2,8 @@
 //!
 //! They are read again every few seconds and compared by content, which also finds a directory that was exchanged as a
 //! whole; a SIGHUP does it at once. Certificate and key are two files, so what has just changed is looked at once more
-//! before it counts. What cannot be used changes nothing: the node goes on with what it has, says why, once, and shows it
-//! as a metric until the files are good again.
+//! before it counts. What cannot be used changes nothing: the node goes on with what it has, says why, once, and shows
+//! it as a metric until the files are good again.
 
 use std::io::Read;
 use std::path::Path;

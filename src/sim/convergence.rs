@@ -2,8 +2,8 @@
 //!
 //! Equal means: the same record of every item with every owner, byte for byte; hash trees that say so, and that are
 //! what a rescan of the disk would make them; partition clocks that cover the same dots; no hint that has not gone
-//! home; nobody who does not count toward R; nothing deleted that could be reaped. And no clock covers a write that its replica neither holds nor knows
-//! replaced.
+//! home; nobody who does not count toward R; nothing deleted that could be reaped. And no clock covers a write that its
+//! replica neither holds nor knows replaced.
 //!
 //! *Caveats.* An item that rotted with two of its owners, or that has one owner only, cannot be restored by anybody: it
 //! is left out, with its hints and the trees that have it.

@@ -1,7 +1,8 @@
 //! How long a session may last: a day, no longer than the certificate behind it, and no longer than it is believed.
 //!
-//! A handshake is looked at once, and QUIC has no second one. So without an end a session would outlive its certificate,
-//! a revocation, or the removal of an authority, for as long as both processes run. The end is the same on both sides:
+//! A handshake is looked at once, and QUIC has no second one. So without an end a session would outlive its
+//! certificate, a revocation, or the removal of an authority, for as long as both processes run. The end is the same on
+//! both sides:
 //!
 //! ```text
 //!   began                         renews (asking side)       ends

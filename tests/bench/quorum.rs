@@ -8,7 +8,8 @@
 //! Closed loop: each of so many workers sends its next request when the last is answered; so the latencies are those of
 //! a saturated machine, and say nothing about one at rest. Puts carry the context of the item's last write, gets read
 //! what was put. The load generator shares the cores with the servers and is counted apart. A median of rounds is
-//! shown, puts and gets alternating. With `--server` the servers are another build's. Every request must succeed: one that fails ends the bench.
+//! shown, puts and gets alternating. With `--server` the servers are another build's. Every request must succeed: one
+//! that fails ends the bench.
 
 #![allow(missing_docs, clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -117,7 +118,8 @@ async fn bench(options: &Options) -> anyhow::Result<()> {
         options.seconds
     );
     println!(
-        "| value | in flight | operation | per second | server CPU per op | client CPU per op | loopback bytes per op | p50 | p99 |"
+        "| value | in flight | operation | per second | server CPU per op | client CPU per op | loopback bytes per op \
+         | p50 | p99 |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for &bytes in &options.bytes {

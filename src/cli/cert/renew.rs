@@ -51,8 +51,8 @@ pub(super) fn revoke(dir: &Path, file: &Path, now: Moment) -> anyhow::Result<Str
     Ok(format!(
         "the certificate of {} {what}\n\
          \x20 list         {}  ({} on it)\n\
-         next: bring the list to every node, as crl under [tls] in its quorate.toml; nodes end the sessions of whoever is \
-         on it within a few seconds\n",
+         next: bring the list to every node, as crl under [tls] in its quorate.toml; nodes end the sessions of whoever \
+         is on it within a few seconds\n",
         revoked.identity,
         revoked.list.display(),
         revoked.count,

@@ -1,8 +1,8 @@
 //! Whether a read has heard enough, and what it saw.
 //!
 //! Of a large item most replicas send the *head*: which versions there are, without their values. Versions compare by
-//! heads as well as by copies, so quorum, merge and repair are decided alike; only nobody may be shown, or sent, a merge
-//! that lacks a value. What it lacks is fetched from who has it:
+//! heads as well as by copies, so quorum, merge and repair are decided alike; only nobody may be shown, or sent, a
+//! merge that lacks a value. What it lacks is fetched from who has it:
 //!
 //! ```text
 //!   whole copy {a}  +  head {a}     merge {a}, complete: nothing to fetch

@@ -199,7 +199,8 @@ fn version(actor: u64, counter: u64) -> Version {
     }
 }
 
-/// Copies of three replicas that were written to one at a time, with or without what they knew, and merged now and then.
+/// Copies of three replicas that were written to one at a time, with or without what they knew, and merged now and
+/// then.
 fn copies(steps: &[(usize, usize, u8)], policy: ConflictPolicy) -> [Siblings; 3] {
     let mut all: [Siblings; 3] = Default::default();
     for (counter, (at, from, what)) in (1..).zip(steps) {
@@ -224,8 +225,8 @@ fn head(item: &Siblings, unverified: bool) -> Replied {
 }
 
 proptest! {
-    /// Whoever answers with a head and whoever with a copy, in whatever order: what is shown, who is taken to hold it and
-    /// who is repaired are the same as if all had sent copies; and nothing is fetched that is not shown.
+    /// Whoever answers with a head and whoever with a copy, in whatever order: what is shown, who is taken to hold it
+    /// and who is repaired are the same as if all had sent copies; and nothing is fetched that is not shown.
     #[test]
     fn heads_and_copies_decide_alike(
         steps in prop::collection::vec((0_usize..3, 0_usize..3, 0_u8..3), 0..12),

@@ -27,8 +27,8 @@
 //! brings), `hearing` (what others bring), `counters`.
 //!
 //! Measured in virtual time, where one datagram in a hundred is lost; `quorate sim --detector` measures ours, `cargo
-//! bench --bench detector` holds the crate foca (2.0.0, with its LAN figures) beside it, and `tests/sim.rs` asserts both.
-//! These are of the scenarios in `tests/sim.rs`, 2026-11-25; they depend on the seeds, not on the machine.
+//! bench --bench detector` holds the crate foca (2.0.0, with its LAN figures) beside it, and `tests/sim.rs` asserts
+//! both. These are of the scenarios in `tests/sim.rs`, 2026-11-25; they depend on the seeds, not on the machine.
 //!
 //! ```text
 //!   goal                                                                    ours                      foca

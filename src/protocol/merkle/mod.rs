@@ -11,8 +11,8 @@
 //! in 2^64 a comparison; sums defend against accidents, not against a client that forges its own items' hashes.
 //!
 //! A tree is built from a listing of the partition while writes go on: keys up to the cursor are counted as they are
-//! written, keys above it when the listing gets there. 32 KiB a partition. A process that stops cleanly leaves its trees
-//! to the next one (`stored`).
+//! written, keys above it when the listing gets there. 32 KiB a partition. A process that stops cleanly leaves its
+//! trees to the next one (`stored`).
 //!
 //! Invariant: a ready tree equals the one that a rescan would build.
 

@@ -55,8 +55,8 @@ impl Tree {
         Some(out.into())
     }
 
-    /// Reads a record: the tree and what it belongs to. `None` of what is no such record, or damaged: the tree has to be
-    /// built again.
+    /// Reads a record: the tree and what it belongs to. `None` of what is no such record, or damaged: the tree has to
+    /// be built again.
     #[must_use]
     pub fn from_record(record: &[u8]) -> Option<(Self, TreeStamp)> {
         let (mut body, mut checksum) = record.split_at_checked(record.len().checked_sub(CHECKSUM_BYTES)?)?;

@@ -1,9 +1,9 @@
 //! Heads in place of large copies: what replicas send when the coordinator has the values already, and the fetching of
 //! values that it turns out to lack.
 //!
-//! A read of a large item that R replicas hold then moves the item once, from the coordinator's own disk. A replica that
-//! sends a head has verified the values behind it, as for a whole copy (rule 4), so a damaged copy says "unreadable"
-//! here too.
+//! A read of a large item that R replicas hold then moves the item once, from the coordinator's own disk. A replica
+//! that sends a head has verified the values behind it, as for a whole copy (rule 4), so a damaged copy says
+//! "unreadable" here too.
 
 use super::items::LocalCopy;
 use super::operation::Timer;

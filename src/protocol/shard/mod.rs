@@ -215,10 +215,10 @@ impl Shard {
         &self.measures
     }
 
-    /// The part of its usual pace that background work has, 1/16 to 1.
+    /// The part of its usual pace that background work has, in thousandths: 62 to 1,000.
     #[must_use]
-    pub fn background_share(&self) -> f64 {
-        self.throttle.share()
+    pub fn background_permille(&self) -> u32 {
+        self.throttle.share_permille()
     }
 
     /// Bytes that the present turn writes and sends so far: a turn that grows heavy is ended early.

@@ -139,8 +139,8 @@ impl Peers {
         }
     }
 
-    /// After how long a read that asked these peers asks one more: the slowest of them sets the pace, for the read waits
-    /// for all of them.
+    /// After how long a read that asked these peers asks one more: the slowest of them sets the pace, for the read
+    /// waits for all of them.
     pub(super) fn hedge_after(&mut self, now: Instant, asked: impl Iterator<Item = PeerIndex>) -> Duration {
         let mut after = HEDGE_MIN;
         for peer in asked {

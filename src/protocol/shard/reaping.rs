@@ -14,8 +14,8 @@
 //! of each of the item's actors up to the item's entry, with no gap. So afterwards an old version of the item, from
 //! a late frame, a hint or a backup, meets a clock at each owner that covers it and a copy that does not know it: that
 //! is what obsolete means (`Shard::without_obsolete`), and it is refused. Without the demand for no gap a dot that no
-//! owner ever saw, because its successor overtook it, could arrive later and pass for new. An item with such a gap stays
-//! as it is, for ever if the write below it was lost with its coordinator: a tombstone too many is no harm.
+//! owner ever saw, because its successor overtook it, could arrive later and pass for new. An item with such a gap
+//! stays as it is, for ever if the write below it was lost with its coordinator: a tombstone too many is no harm.
 //!
 //! *Why a value stays.* An item with a value is dropped only by the node that holds it, only after another owner
 //! refused it, and only when *all* other owners say `Obsolete`. An owner that lost a record without noticing says so

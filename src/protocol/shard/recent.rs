@@ -5,8 +5,8 @@
 //!   current |......####...    |   up to 2 s            a quantile is of both: of the last 2 to 4 s
 //! ```
 //!
-//! Buckets are quarters of an octave, so a quantile is at most a quarter too high, and never too low. A sample costs two
-//! shifts and an addition, a quantile one walk over 64 counts.
+//! Buckets are quarters of an octave, so a quantile is at most a quarter too high, and never too low. A sample costs
+//! two shifts and an addition, a quantile one walk over 64 counts.
 
 use core::time::Duration;
 
@@ -103,7 +103,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quantile_is_at_most_a_quarter_above_the_exact_one(took in prop::collection::vec(16_384_u64..900_000_000, 20..400)) {
+        fn quantile_is_at_most_a_quarter_above_the_exact_one(
+            took in prop::collection::vec(16_384_u64..900_000_000, 20..400),
+        ) {
             let mut recent = Recent::default();
             for nanos in &took {
                 recent.add(at(1), Duration::from_nanos(*nanos));

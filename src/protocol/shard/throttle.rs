@@ -94,9 +94,9 @@ impl Throttle {
         (self.counts, self.samples) = ([0; BUCKETS], 0);
     }
 
-    /// The share of background work, 1/16 to 1.
-    pub(super) fn share(&self) -> f64 {
-        f64::from(self.share) / f64::from(WHOLE)
+    /// The share of background work, in thousandths: 62 to 1,000.
+    pub(super) fn share_permille(&self) -> u32 {
+        self.share * 1_000 / WHOLE
     }
 
     /// The pause after a piece of work, whose usual pace is `pace`.

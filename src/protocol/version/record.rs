@@ -205,7 +205,8 @@ impl Head {
 }
 
 /// Whether reaping has something to look at in a record: no version in it has a value, or its past has more
-/// entries than are kept without a look. Looks at the causal part only and believes it: what is damaged is found by those who open it.
+/// entries than are kept without a look. Looks at the causal part only and believes it: what is damaged is found by
+/// those who open it.
 #[must_use]
 pub fn is_reapable(record: &[u8]) -> bool {
     let dead = || {

@@ -11,7 +11,8 @@
 //!   `replica_that_got_a_forgotten_item_back_gives_its_next_write_a_new_name`.
 //! - **3** `riak_kv`#1094, a "doomstone": a late hint of a reaped tombstone killed the new value. Tests:
 //!   `rule_8_a_late_tombstone_does_not_delete_what_was_created_after_it_was_reaped`,
-//!   `rule_8_a_late_frame_does_not_bring_a_reaped_item_back`, `rule_8_a_hint_that_is_obsolete_at_home_is_settled_there`.
+//!   `rule_8_a_late_frame_does_not_bring_a_reaped_item_back`,
+//!   `rule_8_a_hint_that_is_obsolete_at_home_is_settled_there`.
 //! - **4** `riak_kv`#847: handoff not retried until a restart; the old hint then overwrote. Tests:
 //!   `hint_that_comes_home_late_overwrites_nothing_and_needs_no_restart`.
 //! - **5** `riak_core`#349: one partition opened twice. Tests:

@@ -314,7 +314,7 @@ fn background_work_gives_way_to_a_suffering_foreground_and_still_ends() {
         cluster.pass(ms(250));
         cluster.settle();
     }
-    assert!((shard(&mut cluster, 0).background_share() - 1.0).abs() < f64::EPSILON);
+    assert_eq!(shard(&mut cluster, 0).background_permille(), 1_000);
     let mut id = 0;
     let mut slow_second = |cluster: &mut Cluster| {
         cluster.nodes.iter_mut().for_each(|node| node.hold_fsync = true);
@@ -345,8 +345,8 @@ fn background_work_gives_way_to_a_suffering_foreground_and_still_ends() {
     for _ in 0..6 {
         slow_second(&mut cluster);
     }
-    let share = shard(&mut cluster, 0).background_share();
-    assert!(share < 0.2, "{share}");
+    let share = shard(&mut cluster, 0).background_permille();
+    assert!(share < 200, "{share}");
     for _ in 0..30 {
         slow_second(&mut cluster);
     }
@@ -357,5 +357,5 @@ fn background_work_gives_way_to_a_suffering_foreground_and_still_ends() {
         cluster.pass(ms(250));
         cluster.settle();
     }
-    assert!((shard(&mut cluster, 0).background_share() - 1.0).abs() < f64::EPSILON, "and has all of it afterwards");
+    assert_eq!(shard(&mut cluster, 0).background_permille(), 1_000, "and has all of it afterwards");
 }
