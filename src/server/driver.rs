@@ -107,7 +107,7 @@ impl<'seat> Driver<'seat> {
             let mut rest = inputs.drain(..);
             loop {
                 let now = self.clock.now();
-                let mut taken = 0;
+                let mut taken = 0_u64;
                 for input in rest.by_ref().take(INPUTS_PER_TURN) {
                     taken += 1;
                     if let Err(ending) = self.take(now, input) {
@@ -121,7 +121,7 @@ impl<'seat> Driver<'seat> {
                     self.shard.handle_commit_failed();
                     return Ending::DiskFailed(error.to_string());
                 }
-                self.turns.inputs.record(taken as u64);
+                self.turns.inputs.record(taken);
                 self.turns.times.record_time(self.clock.instant().since(now.instant));
                 if rest.len() == 0 {
                     break;

@@ -18,7 +18,19 @@ type Acknowledged = BTreeMap<String, String>;
 fn write(door: &Door, keys: std::ops::Range<usize>, kept: &mut Acknowledged) {
     for key in keys {
         let (key, value) = (format!("key {key}"), format!("value {key} by {}", door.address));
-        door.put(&format!("{}?quorum=strict&w=3", item(TABLE, &key)), None, value.as_bytes()).expect(200);
+        // One that has just been stopped, or is just coming back, does not confirm at once; a retry with the same id is
+        // the same write.
+        let mut id = None;
+        until("all three copies are acknowledged", || {
+            let target = format!("{}?quorum=strict&w=3", item(TABLE, &key));
+            let headers: Vec<(&str, &str)> = id.iter().map(|id: &String| ("quorate-write-id", id.as_str())).collect();
+            let answer = door.try_ask("PUT", &target, &headers, value.as_bytes())?;
+            if answer.status == 200 {
+                return Ok(());
+            }
+            id = id.take().or_else(|| answer.header("quorate-write-id").map(str::to_owned));
+            Err(answer.to_string())
+        });
         kept.insert(key, value);
     }
 }

@@ -39,10 +39,12 @@ impl Writer {
         let thread = thread::spawn(move || {
             let runtime = runtime();
             let client = runtime.block_on(Client::connect(options)).expect("a client of a running cluster");
-            let mut failures = Vec::new();
+            let (mut failures, mut started) = (Vec::new(), 0_u64);
             while !told.load(Ordering::Relaxed) {
                 let number = count.load(Ordering::Relaxed);
-                let key = format!("key {}", number % 100);
+                started += 1;
+                // Each its own: without a context a key takes 64 versions and no more.
+                let key = format!("key {number} of {started}");
                 let address = Address::new("renewed".into(), key.into_bytes().into(), "".into()).expect("small");
                 match runtime.block_on(client.put(address, number.to_string()).send()) {
                     Ok(_) => drop(count.fetch_add(1, Ordering::Relaxed)),
@@ -152,16 +154,21 @@ fn revoked_client_is_cut_off_within_seconds_and_nobody_else() {
     let connect = |who: &str| ClientOptions::new(cluster.addresses(), cluster.credentials(who));
     let stolen = runtime.block_on(Client::connect(connect("stolen"))).expect("not revoked yet");
     let address = Address::new("renewed".into(), "x".into(), "".into()).expect("small");
-    runtime.block_on(stolen.put(address.clone(), "1").send()).expect("not revoked yet");
+    runtime.block_on(stolen.put(address, "1").send()).expect("not revoked yet");
     let writer = Writer::start(&cluster);
     writer.goes_on();
 
     cert(&cluster, &format!("revoke {}", text_of(&cluster.path("certs/stolen.crt"))));
     // Its open sessions end, and it gets no new ones.
+    let mut number = 0;
     let reason =
-        until("the revoked client is refused", || match runtime.block_on(stolen.put(address.clone(), "2").send()) {
-            Ok(_) => Err("it still writes".to_owned()),
-            Err(error) => Ok(error.to_string()),
+        until("the revoked client is refused", || {
+            number += 1;
+            let address = Address::new("renewed".into(), format!("x {number}").into_bytes().into(), "".into());
+            match runtime.block_on(stolen.put(address.expect("small"), "2").send()) {
+                Ok(_) => Err("it still writes".to_owned()),
+                Err(error) => Ok(error.to_string()),
+            }
         });
     assert!(reason.contains("revoked"), "{reason}");
     let refused = runtime.block_on(Client::connect(connect("stolen"))).err().expect("it is revoked").to_string();

@@ -44,10 +44,10 @@ impl Room {
     #[must_use]
     pub fn after(self, space: Space) -> Self {
         let Space { free, reserve } = space;
-        let spare = reserve / 8;
+        let margin = reserve / 8;
         let level = |from: Self, below: u64| {
             // In this level, or a deeper one, it takes more to get out than it took to get in.
-            let edge = if self >= from { below.saturating_add(spare) } else { below };
+            let edge = if self >= from { below.saturating_add(margin) } else { below };
             free < edge
         };
         match (level(Self::Reserve, reserve), level(Self::Emergency, reserve / 2)) {

@@ -85,7 +85,7 @@ impl Throttle {
         };
         if let Some(p99) = p99 {
             // Halfway up in three quarters of a minute, and twice that is the limit.
-            self.usual = if p99 < self.usual { p99 } else { self.usual + (p99 - self.usual) / 64 };
+            self.usual = if p99 < self.usual { p99 } else { self.usual + p99.saturating_sub(self.usual) / 64 };
         }
         // Seconds in which nothing ended are good ones.
         let idle = now.since(self.ends).as_secs().min(u64::from(WHOLE));

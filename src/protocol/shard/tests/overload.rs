@@ -203,7 +203,9 @@ fn bytes_of_requests_are_bounded_at_their_beginning_and_while_copies_come() {
     assert!(failure.message.contains("3000"), "{failure}");
     cluster.pass(ms(600));
     cluster.settle();
-    puts.into_iter().for_each(|id| drop(cluster.told_now(id)));
+    for id in puts {
+        drop(cluster.told_now(id));
+    }
     cluster.nodes[0].disk.pending.clear();
     cluster.nodes[0].disk.slow = false;
     cluster.told.clear();
@@ -329,7 +331,9 @@ fn background_work_gives_way_to_a_suffering_foreground_and_still_ends() {
         cluster.nodes.iter_mut().for_each(|node| node.hold_fsync = false);
         (0..3).for_each(|at| cluster.fsync(at));
         cluster.settle();
-        ids.into_iter().for_each(|id| drop(cluster.told_now(id).put()));
+        for id in ids {
+            drop(cluster.told_now(id).put());
+        }
         (0..4).for_each(|_| {
             cluster.pass(ms(250));
             cluster.settle();

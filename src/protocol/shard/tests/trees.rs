@@ -99,6 +99,9 @@ fn crash_of_a_process_that_never_stopped_cleanly_has_all_trees_built() {
     assert_eq!(taken_and_built(&cluster, 1), (0, PARTITIONS));
 }
 
+/// Makes another record of a tree's.
+type Damage = Box<dyn Fn(&Bytes) -> Bytes>;
+
 #[test]
 fn tree_that_is_damaged_or_of_another_state_is_built_again() {
     let cluster = three();
@@ -108,7 +111,6 @@ fn tree_that_is_damaged_or_of_another_state_is_built_again() {
             tree.to_record(change(stamp)).unwrap()
         }
     };
-    type Damage = Box<dyn Fn(&Bytes) -> Bytes>;
     let damages: [(&str, Damage); 5] = [
         ("cut short", Box::new(|record| record.slice(..record.len() / 2))),
         (
