@@ -23,6 +23,8 @@ const FOUND: &[(u64, &str)] = &[
     (17, "an own write that no replica had took an unseen sibling along"),
     (102, "the checker of sibling counts did not know that stale reads make siblings"),
     (954, "the oracle took a dot beside a delete for one that the delete replaced"),
+    (346, "the checker of strips took a sibling below a stripped entry for lost"),
+    (384, "a tombstone whose lookup failed once was not looked at again before the next day"),
 ];
 
 /// Seeds of the fixed batch; about 80 ms each.
