@@ -23,6 +23,9 @@ const FOUND: &[(u64, &str)] = &[
     (17, "an own write that no replica had took an unseen sibling along"),
     (102, "the checker of sibling counts did not know that stale reads make siblings"),
     (954, "the oracle took a dot beside a delete for one that the delete replaced"),
+    (143, "a hint was weighed without what its coordinator had read of other hints"),
+    (346, "the checker of strips took a sibling below a stripped entry for lost"),
+    (384, "a tombstone whose lookup failed once was not looked at again before the next day"),
 ];
 
 /// Seeds of the fixed batch; about 80 ms each.
@@ -30,7 +33,7 @@ const FIXED: std::ops::Range<u64> = 0..400;
 /// Fresh seeds of every run.
 const FRESH: u64 = 100;
 /// What the first 200 seeds draw, as one number: draws are integers, so it is the same on every machine.
-const DRAWN: u64 = 0x7f2d_2483_dde0_2441;
+const DRAWN: u64 = 0xcf43_0e92_a3ff_9f1e;
 /// Seeds that are run twice.
 const TWICE: std::ops::Range<u64> = 1_000..1_020;
 

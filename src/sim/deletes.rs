@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::finding::{Checker, Finding};
 use super::world::World;
 use crate::protocol::replica::{ItemKey, KeyKind, Mutation, open_copy};
-use crate::protocol::version::{Siblings, VersionVector};
+use crate::protocol::version::{Dot, Siblings, VersionVector};
 
 /// A round of reaping may go by what a member said so long ago.
 const HINT_AGE_NS: u64 = 6_000_000_000;
@@ -58,7 +58,7 @@ impl World {
         }
         let past = before.context();
         if !item.gone.descends(&past) {
-            if let Some((other, why)) = self.ignorant(number, at, &past) {
+            if let Some((other, why)) = self.ignorant(number, at, &past.iter().collect::<Vec<_>>()) {
                 let text = format!("{node} reaped {address:?} with the past {past:?} too early: n{} {why}", other + 1);
                 return Err(Finding::new(Checker::Deletes, text));
             }
@@ -90,14 +90,21 @@ impl World {
         let mut entries = VersionVector::new();
         was.iter().filter(|dot| !is.covers(*dot)).for_each(|dot| entries.add(dot));
         let item = &self.oracle.items[at];
-        if entries.is_empty() || item.stripped.descends(&entries) {
+        if entries.is_empty() {
             return Ok(());
         }
-        if let Some(held) = before.versions().iter().find(|held| entries.covers(held.dot)) {
+        if let Some(held) = before.versions().iter().find(|held| !after.knows(held.dot)) {
             let text = format!("n{} lost {} of {:?} with its past", number + 1, held.dot, item.address);
             return Err(Finding::new(Checker::AckedWrites, text));
         }
-        if let Some((other, why)) = self.ignorant(number, at, &entries) {
+        // An entry may go up past a sibling of its actor that still stands: that one stays, and is not over yet.
+        let ended: Vec<Dot> =
+            item.spared.iter().filter(|dot| entries.covers(**dot) && !is.covers(**dot)).copied().collect();
+        if ended.is_empty() && item.stripped.descends(&entries) {
+            return Ok(());
+        }
+        let proven: Vec<Dot> = entries.iter().chain(ended.iter().copied()).collect();
+        if let Some((other, why)) = self.ignorant(number, at, &proven) {
             let text = format!(
                 "n{} stripped {entries:?} from {:?} without proof: n{} {why}",
                 number + 1,
@@ -107,12 +114,16 @@ impl World {
             return Err(Finding::new(Checker::Deletes, text));
         }
         self.tally.stripped += 1;
-        self.oracle.items[at].stripped.join(&entries);
+        let item = &mut self.oracle.items[at];
+        item.spared.retain(|dot| !ended.contains(dot));
+        let kept = after.versions().iter().map(|held| held.dot);
+        item.spared.extend(kept.filter(|dot| entries.covers(*dot) && !item.stripped.covers(*dot)));
+        item.stripped.join(&entries);
         Ok(())
     }
 
     /// Another owner, undamaged, that does not know all of a past.
-    fn ignorant(&self, number: u16, at: usize, past: &VersionVector) -> Option<(u16, String)> {
+    fn ignorant(&self, number: u16, at: usize, past: &[Dot]) -> Option<(u16, String)> {
         let item = &self.oracle.items[at];
         item.owners.iter().filter(|owner| **owner != number).find_map(|owner| {
             let node = &self.nodes[usize::from(*owner)];
@@ -122,7 +133,7 @@ impl World {
                 Some(Ok(held)) => held.context(),
                 Some(Err(_)) => return None,
             };
-            let missing = past.iter().find(|dot| !held.covers(*dot) && !item.is_over(*dot))?;
+            let missing = past.iter().find(|dot| !held.covers(**dot) && !item.is_over(**dot))?;
             (!node.damaged).then(|| (*owner, format!("does not know {missing}; it has {held:?}")))
         })
     }

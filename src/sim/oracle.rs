@@ -17,7 +17,7 @@
 //! *Caveats.* A delete without a context replaces what its coordinator read; the oracle takes that from the record in
 //! which the tombstone is first seen. In a last-writer-wins table a dot may also give way to one with a later stamp.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -92,6 +92,10 @@ pub(super) struct Item {
     pub(super) gone: VersionVector,
     /// What some owner has stripped from the item's past (rule 13).
     pub(super) stripped: VersionVector,
+    /// Versions that lived on when an entry was stripped that covers them: an entry of an actor goes up to a write that
+    /// was replaced, and an earlier sibling of the same actor may stand beside it. They are not over before an entry
+    /// that covers them is stripped where they are not held.
+    pub(super) spared: BTreeSet<Dot>,
     /// Sessions that write it, when all of them read first.
     pub(super) modifiers: Option<usize>,
     /// Attempts of writes whose outcome no client knows.
@@ -134,6 +138,7 @@ impl Oracle {
             floor: VersionVector::new(),
             gone: VersionVector::new(),
             stripped: VersionVector::new(),
+            spared: BTreeSet::new(),
             modifiers: None,
             unknown: 0,
         });
@@ -384,7 +389,7 @@ impl Item {
 
     /// Whether an owner may know nothing of a dot any more: it was deleted and reaped, or replaced and stripped.
     pub(super) fn is_over(&self, dot: Dot) -> bool {
-        self.gone.covers(dot) || self.stripped.covers(dot)
+        self.gone.covers(dot) || self.stripped.covers(dot) && !self.spared.contains(&dot)
     }
 
     /// Every dot that a commit ever showed.

@@ -24,7 +24,7 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
     /// Another owner said that all of it is obsolete.
     pub(super) refused: bool,
-    /// The clock has a gap below what the item knows: nobody is asked about it.
+    /// The clock has a gap below what the item knows, or the copy could not be read: nobody is asked about it.
     pub(super) gap: bool,
 }
 

@@ -198,7 +198,12 @@ impl Shard {
         end: &End,
         copy: LocalCopy,
     ) {
-        let Ok(Some(held)) = copy else { return };
+        let held = match copy {
+            Ok(Some(held)) => held,
+            Ok(None) => return,
+            // Nothing else would bring it back into the queue.
+            Err(_) => return self.note_reapable(now, partition, key),
+        };
         let unproven = self.reaping.is_broken(BrokenReaping::StripUnproven);
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         let past = held.item.context();

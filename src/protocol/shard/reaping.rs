@@ -60,6 +60,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Between two pages of the scan: 5,000 items a second at most.
 const SCAN_EVERY: Duration = Duration::from_millis(200);
+/// A page that cannot be read is read again after so long, then after twice as long, and so on ..
+const PAGE_AGAIN: Duration = Duration::from_secs(1);
+/// .. and so often.
+const PAGE_FAILURES_MAX: u32 = 6;
 /// How long after its start a process begins to scan: requests and trees come first.
 const SCAN_AFTER: Duration = Duration::from_secs(5);
 /// Between two scans of everything.
@@ -117,6 +121,8 @@ struct Round {
 struct Scan {
     at: Option<(PartitionId, Bytes)>,
     reading: bool,
+    /// So often in a row its page could not be read.
+    failures: u32,
     not_before: Option<Instant>,
     all_at: Option<Instant>,
 }
@@ -282,21 +288,30 @@ impl Shard {
         let partition = round.partition;
         let Some(mut weighed) = round.items.remove(key) else { return };
         let clock = self.partitions.get(&partition).map(Partition::clock);
-        // What is gone, or cannot be read, is nothing to reap.
-        if let (Ok(Some(held)), Some(clock)) = (copy, clock) {
-            let item = held.item;
-            let wanted = weighed.candidate.refused || item.is_dead() || item.vector().len() > VECTOR_ENTRIES_KEPT;
-            let whole = clock.covers_past(&item.context());
-            weighed.hash = item_hash(key.as_bytes(), &held.record);
-            (weighed.item, weighed.record) = (item, held.record);
-            weighed.candidate.gap = false;
-            if wanted && (whole || weighed.candidate.refused || self.reaping.broken.is_some()) {
-                round.items.insert(key.clone(), weighed);
-            } else if wanted {
-                *self.counters.reaping_blocked.entry("gap").or_default() += 1;
+        match (copy, clock) {
+            // Not for ever, perhaps; while it lasts nobody is asked about it.
+            (Err(_), _) => {
+                *self.counters.reaping_blocked.entry("unreadable").or_default() += 1;
                 let candidate = Candidate { gap: true, ..weighed.candidate };
                 self.reaping.queue.again(now.instant, partition, key.clone(), candidate);
             }
+            (Ok(Some(held)), Some(clock)) => {
+                let item = held.item;
+                let wanted = weighed.candidate.refused || item.is_dead() || item.vector().len() > VECTOR_ENTRIES_KEPT;
+                let whole = clock.covers_past(&item.context());
+                weighed.hash = item_hash(key.as_bytes(), &held.record);
+                (weighed.item, weighed.record) = (item, held.record);
+                weighed.candidate.gap = false;
+                if wanted && (whole || weighed.candidate.refused || self.reaping.broken.is_some()) {
+                    round.items.insert(key.clone(), weighed);
+                } else if wanted {
+                    *self.counters.reaping_blocked.entry("gap").or_default() += 1;
+                    let candidate = Candidate { gap: true, ..weighed.candidate };
+                    self.reaping.queue.again(now.instant, partition, key.clone(), candidate);
+                }
+            }
+            // What is gone is nothing to reap.
+            (Ok(_), _) => {}
         }
         self.item_weighed(now, number);
     }
@@ -599,9 +614,19 @@ impl Shard {
         let scan = &mut self.reaping.scan;
         scan.reading = false;
         scan.not_before = Some(now.instant.after(self.throttle.pause(SCAN_EVERY)));
-        let Some((partition, _)) = scan.at.take() else { return };
-        // A page that cannot be read is for those who look after rot; the rest is scanned the next day.
-        let Some(page) = page else { return };
+        let Some((partition, after)) = scan.at.take() else { return };
+        // A page that cannot be read for a minute is for those who look after rot; the rest is scanned the next day.
+        let Some(page) = page else {
+            if scan.failures < PAGE_FAILURES_MAX {
+                scan.not_before = Some(now.instant.after(PAGE_AGAIN * (1 << scan.failures)));
+                scan.failures += 1;
+                scan.at = Some((partition, after));
+            } else {
+                scan.failures = 0;
+            }
+            return;
+        };
+        scan.failures = 0;
         if page.more {
             scan.at = page.items.last().map(|last| (partition, last.key.clone()));
         }

@@ -179,7 +179,9 @@ impl Shard {
         let request = work.request.clone();
         check_growth(&item, &context, &request, policy)?;
         let replaced = before.map_or(0, |held| held.record.len());
-        let room = self.check_hint_room(&key, replaced, replaced + request.value.len() + HINT_GROWTH_BYTES);
+        // What was read elsewhere is kept with it, and the vector grows by the client's at most.
+        let grown = item.record_bytes() + request.value.len() + request.token.len() + HINT_GROWTH_BYTES;
+        let room = self.check_hint_room(&key, replaced, grown);
         room.inspect_err(|_| self.counters.hints_refused += 1)?;
         let dot = self.mint(partition, &item);
         let version = Version {

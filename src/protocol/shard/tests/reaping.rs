@@ -90,6 +90,32 @@ fn rule_8_a_deleted_item_is_reaped_with_all_owners_and_its_dots_stay_covered() {
     assert_equal(&cluster, &[k]);
 }
 
+/// A disk that fails a lookup once is no reason to keep a tombstone for ever.
+#[test]
+fn rule_8_a_tombstone_that_cannot_be_read_for_a_while_is_reaped_afterwards() {
+    let mut cluster = three(Durability::Os);
+    let k = address("k");
+    put(&mut cluster, 0, &k, 1, "v");
+    delete(&mut cluster, 1, &k, 2);
+    let key = place(&cluster, &k).1;
+    for node in &mut cluster.nodes {
+        node.disk.broken.push(key.clone());
+    }
+    exchange(&mut cluster);
+    for at in 0..3 {
+        assert!(is_stored(&cluster, at, &k));
+        assert!(blocked(&cluster, at, "unreadable") > 0, "n{} has tried", at + 1);
+        assert!(!shard(&cluster, at).is_reaping(place(&cluster, &k).0), "it asks nobody");
+        cluster.nodes[at].disk.broken.clear();
+    }
+    exchange_for_long(&mut cluster);
+    for at in 0..3 {
+        assert!(!is_stored(&cluster, at, &k), "n{} still has it", at + 1);
+        assert_eq!(shard(&cluster, at).reapable(), 0);
+    }
+    assert_equal(&cluster, &[k]);
+}
+
 /// `riak_kv` #1094, the doomstone: delete, reap, create again, then a late frame with the old value.
 #[test]
 fn rule_8_a_late_frame_does_not_bring_a_reaped_item_back() {

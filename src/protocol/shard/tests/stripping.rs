@@ -1,5 +1,7 @@
 //! Rule 13: the entries of ended actors leave a vector, by proof.
 
+use bytes::Bytes;
+
 use super::cluster::{Cluster, Flight, address, put_of, values};
 use super::exchanges::{assert_equal, clock, exchange, shard, three};
 use super::reaping::{caught, counters};
@@ -46,6 +48,50 @@ fn rule_13_entries_of_ended_actors_are_stripped_with_all_owners_at_once() {
         assert_eq!(values(&cluster.get(at, &k, 3).got()), std::slice::from_ref(&newest), "an old write is no sibling");
     }
     assert!(counters(&cluster, 2).refused_as_obsolete > 0);
+    assert_equal(&cluster, &[k]);
+}
+
+/// An entry goes up to a write that was replaced, and an earlier sibling of its actor may stand beside it. That one
+/// stays when the entry goes, and goes when it is replaced itself.
+#[test]
+fn rule_13_a_sibling_below_a_stripped_entry_stays_until_it_is_replaced() {
+    let mut cluster = three(Durability::Sync);
+    let k = address("k");
+    let asked = cluster.ask_put(0, &put_of(&k, 1_001, "spared", &Bytes::new()));
+    let mut late = vec![caught(&cluster, Kind::Merge, 2)];
+    cluster.settle();
+    let spared = cluster.told_now(asked).put().dot;
+    let mut token = Bytes::new();
+    // Each replaces the one before, which is all that its client has seen.
+    for id in 0..VECTOR_ENTRIES_KEPT + 4 {
+        if id > 0 {
+            cluster.crash(id % 2);
+            cluster.boot(id % 2, false);
+        }
+        let asked = cluster.ask_put(id % 2, &put_of(&k, id as u128 + 1, &format!("v{id}"), &token));
+        late.push(caught(&cluster, Kind::Merge, 2));
+        cluster.settle();
+        token = cluster.told_now(asked).put().token;
+    }
+    let before = cluster.copy(0, &k);
+    assert!(before.vector().counter(spared.actor()) > spared.counter());
+    assert!(before.versions().iter().any(|held| held.dot == spared));
+    exchange(&mut cluster);
+    late.iter().for_each(|flight| cluster.deliver(flight.clone()));
+    exchange(&mut cluster);
+    for at in 0..3 {
+        let after = cluster.copy(at, &k);
+        assert!(after.vector().len() <= 2, "those of running processes at most: {after:?}");
+        assert_eq!(after.versions(), before.versions());
+    }
+    let token = cluster.get(1, &k, 3).got().token;
+    cluster.put(1, &put_of(&k, 1_002, "last", &token)).put();
+    exchange(&mut cluster);
+    late.into_iter().for_each(|flight| cluster.deliver(flight));
+    exchange(&mut cluster);
+    for at in 0..3 {
+        assert_eq!(values(&cluster.get(at, &k, 3).got()), ["last"]);
+    }
     assert_equal(&cluster, &[k]);
 }
 
