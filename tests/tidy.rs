@@ -219,7 +219,7 @@ fn impurities(files: &[Source], dependencies: &[String], hash_order_allowed: &[(
             for (word, instead) in PROTOCOL_WORDS.iter().filter(|(word, _)| *word == token.text) {
                 let hashes = word.to_lowercase().replace('_', "").starts_with("hash");
                 let floats = matches!(*word, "f32" | "f64");
-                if !(hash_allowed && hashes) && !(floats_allowed && floats) {
+                if !(hash_allowed && hashes || floats_allowed && floats) {
                     violations.push(format!("{}:{}: `{word}` in the rules; {instead}", file.path, token.line));
                 }
             }

@@ -72,11 +72,11 @@ fn broken_promises(list: &Source, files: &[Source]) -> Vec<String> {
     for entry in &entries {
         let tests = entry.text.split_once(" Tests: ").map(|(_, tests)| tests);
         let excused = [" Not yet: ", " Does not apply: "].iter().any(|excuse| entry.text.contains(excuse));
-        let names: Vec<&str> = tests.unwrap_or_default().split('`').skip(1).step_by(2).collect();
-        if names.is_empty() && !excused {
+        let shown_by: Vec<&str> = tests.unwrap_or_default().split('`').skip(1).step_by(2).collect();
+        if shown_by.is_empty() && !excused {
             violations.push(format!("{}: bug {} has neither a test nor a reason", place(entry.line), entry.bug));
         }
-        for name in names {
+        for name in shown_by {
             if !all.contains(name) {
                 violations.push(format!("{}: bug {}: there is no test `{name}`", place(entry.line), entry.bug));
             }

@@ -77,7 +77,9 @@ fn rule_13_a_sibling_below_a_stripped_entry_stays_until_it_is_replaced() {
     assert!(before.vector().counter(spared.actor()) > spared.counter());
     assert!(before.versions().iter().any(|held| held.dot == spared));
     exchange(&mut cluster);
-    late.iter().for_each(|flight| cluster.deliver(flight.clone()));
+    for flight in &late {
+        cluster.deliver(flight.clone());
+    }
     exchange(&mut cluster);
     for at in 0..3 {
         let after = cluster.copy(at, &k);
@@ -87,7 +89,9 @@ fn rule_13_a_sibling_below_a_stripped_entry_stays_until_it_is_replaced() {
     let token = cluster.get(1, &k, 3).got().token;
     cluster.put(1, &put_of(&k, 1_002, "last", &token)).put();
     exchange(&mut cluster);
-    late.into_iter().for_each(|flight| cluster.deliver(flight));
+    for flight in late {
+        cluster.deliver(flight);
+    }
     exchange(&mut cluster);
     for at in 0..3 {
         assert_eq!(values(&cluster.get(at, &k, 3).got()), ["last"]);
