@@ -148,9 +148,10 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::CountHintsAsOwners, &[Checker::Durability], 60),
     (Mutation::KeepStandInActor, &[Checker::Siblings, Checker::AckedWrites, Checker::Bounds], 3_000),
     (Mutation::SkipTreeLeaf, &[Checker::Convergence], 200),
-    (Mutation::ReapTooEarly, &[Checker::Deletes], 400),
-    (Mutation::ReapDespiteHints, &[Checker::Deletes], 1_000),
-    (Mutation::TakeObsoleteBack, &[Checker::Deletes], 1_000),
+    (Mutation::ReapTooEarly, &[Checker::Deletes], 1_000),
+    (Mutation::ReapDespiteHints, &[Checker::Deletes], 3_000),
+    // What was stripped comes back as a sibling of what replaced it, what was reaped as a value.
+    (Mutation::TakeObsoleteBack, &[Checker::Deletes, Checker::Siblings], 1_000),
     (Mutation::StripUnproven, &[Checker::Deletes], 400),
     (Mutation::BelieveStaleTree, &[Checker::Convergence], 400),
     (Mutation::TrustHead, &[Checker::Siblings], 400),
