@@ -31,7 +31,7 @@ const FOUND: &[(u64, &str)] = &[
 /// Seeds of the fixed batch; about 80 ms each.
 const FIXED: std::ops::Range<u64> = 0..400;
 /// Fresh seeds of every run.
-const FRESH: u64 = 100;
+const FRESH: u64 = 20;
 /// What the first 200 seeds draw, as one number: draws are integers, so it is the same on every machine.
 const DRAWN: u64 = 0xcf43_0e92_a3ff_9f1e;
 /// Seeds that are run twice.
