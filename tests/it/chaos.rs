@@ -67,7 +67,7 @@ fn through(fleet: &mut Fleet, name: &str, service: Service, fault: impl FnOnce(&
     becomes_whole(fleet, &runtime, healed);
     nothing_is_lost_and_nothing_made_up(fleet, &runtime, &told);
     let since = |attempt: &&Attempt| attempt.began >= began;
-    let is_enough = availability(told.attempts.iter().filter(since));
+    let is_enough = availability(&told.attempts.iter().filter(since));
     eprintln!("  {} carts could not be read", told.blind);
     assert!(service == Service::Interrupted || is_enough.is_ok(), "{name}: {is_enough:?}\n{}", fleet.proxy.report());
 }
@@ -161,7 +161,7 @@ async fn read(client: &Client, table: &str, key: &str) -> Vec<Bytes> {
 }
 
 /// The share of writes that succeeded, side by side.
-fn availability<'a>(attempts: impl Iterator<Item = &'a Attempt> + Clone) -> Result<(), String> {
+fn availability<'a>(attempts: &(impl Iterator<Item = &'a Attempt> + Clone)) -> Result<(), String> {
     let mut text = String::new();
     let mut is_enough = true;
     for side in SIDES {

@@ -139,7 +139,9 @@ fn flood_of_large_values_leaves_memory_bounded() {
         let open = sending.iter().filter(|task| !task.is_finished()).count();
         if open == 0 { Ok(()) } else { Err(format!("{open} writers wait")) }
     });
-    sending.into_iter().for_each(|task| runtime.block_on(task).expect("a writer"));
+    for task in sending {
+        runtime.block_on(task).expect("a writer");
+    }
     let limit = before + REQUEST_BYTES_MAX + WRITERS as u64 * 2 * MIB + REST_BYTES_MAX;
     println!("resident: {} MiB before, {} MiB at most, limit {} MiB", before / MIB, most / MIB, limit / MIB);
     assert!(most < limit, "{most} bytes were resident, {before} before; the limit is {limit}");

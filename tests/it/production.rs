@@ -147,7 +147,8 @@ fn readme_runs_in_production_as_it_is_written() {
         fs::write(&path, text).expect("our own directory");
         text_of(&path)
     };
-    let typed: String = commands.iter().map(|(who, command)| format!("{who}\t{command}\n")).collect();
+    let typed: Vec<String> = commands.iter().map(|(who, command)| format!("{who}\t{command}\n")).collect();
+    let typed = typed.concat();
     let (typed, checks) = (file("commands", &typed), file("checks", CHECKS));
     let world = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/world.sh");
     let inside = format!("{} {PROGRAM} {} {typed} {checks}", text_of(directory.path()), text_of(&package));

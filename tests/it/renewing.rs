@@ -80,7 +80,9 @@ impl Writer {
 
 /// Every node says so, since its start.
 fn all_say(cluster: &mut Cluster, words: &str) {
-    cluster.nodes.iter_mut().for_each(|node| drop(node.says(words)));
+    for node in &mut cluster.nodes {
+        node.says(words);
+    }
 }
 
 /// Certificates of 60 seconds: renewed while the cluster runs, no write fails, not even when the first ones end; a
@@ -88,7 +90,9 @@ fn all_say(cluster: &mut Cluster, words: &str) {
 #[test]
 fn certificates_of_60_seconds_are_renewed_under_load() {
     let mut cluster = Cluster::prepare(Shape::SMALL);
-    NAMES.iter().for_each(|name| drop(cert(&cluster, &format!("renew {name} --lifetime 60s"))));
+    for name in NAMES {
+        cert(&cluster, &format!("renew {name} --lifetime 60s"));
+    }
     cert(&cluster, "client forgotten --lifetime 60s");
     let made = Instant::now();
     (0..NAMES.len()).for_each(|node| cluster.start_node(node));
@@ -102,7 +106,9 @@ fn certificates_of_60_seconds_are_renewed_under_load() {
 
     let writer = Writer::start(&cluster);
     writer.goes_on();
-    NAMES.iter().for_each(|name| drop(cert(&cluster, &format!("renew {name} --lifetime 1h"))));
+    for name in NAMES {
+        cert(&cluster, &format!("renew {name} --lifetime 1h"));
+    }
     // By themselves: nobody sends a signal.
     all_say(&mut cluster, "renewed the certificate");
     // The first certificates end here. A session that stood on one of them would end, and a write with it.

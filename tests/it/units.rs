@@ -94,8 +94,8 @@ fn users_and_directories_are_made_as_systemd_makes_them() {
         let mut arguments = vec![at_root.as_str()];
         arguments.extend(more);
         arguments.push(&file);
-        let (fine, said) = tool(name, &arguments);
-        assert!(fine, "{name}: {said}");
+        let (succeeded, said) = tool(name, &arguments);
+        assert!(succeeded, "{name}: {said}");
     };
     run("systemd-sysusers", &[], "quorate.sysusers");
     let users = fs::read_to_string(root.path().join("etc/passwd")).expect("sysusers writes it");
