@@ -140,9 +140,9 @@ impl Shard {
         let Some(dot) = known.or_else(|| state.and_then(|state| state.find(write_id, &operation.key))) else {
             return false;
         };
-        // Of an item of which nothing is left the write is known when it was deleted and reaped since; otherwise a
-        // damaged copy took it along, and it is written anew.
-        if item.is_empty() && !state.is_some_and(|state| state.clock().covers_up_to(dot)) {
+        // The log remembers what the item may not know any more: a write that was reaped or stripped since is known by
+        // the clock; otherwise a damaged copy took it along, and it is written anew.
+        if !item.knows(dot) && !state.is_some_and(|state| state.clock().covers_up_to(dot)) {
             return false;
         }
         self.counters.retries_recognised += 1;

@@ -210,6 +210,30 @@ fn rule_5_a_rotten_copy_stays_while_an_owner_cannot_say_what_it_has() {
     assert_equal(&cluster, &[k]);
 }
 
+/// Rule 3 and rule 7: the log outlives the record. A write that went with a damaged copy, and that nobody else has, is
+/// not known by its retry: the copies that would be confirmed do not have it.
+#[test]
+fn rule_7_a_retry_of_a_write_that_went_with_a_damaged_copy_is_stored_anew() {
+    let mut cluster = three(Durability::Os);
+    let k = address("k");
+    put(&mut cluster, 0, &k, 1, "v");
+    let lost = put_of(&k, 2, "w", &Bytes::new());
+    cluster.lose = Box::new(|flight: &Flight| flight.from == 1 || flight.to == 1);
+    cluster.put(1, &lost).failed();
+    assert_eq!(cluster.copy(1, &k).versions().len(), 2, "it is stored with its coordinator alone");
+    rot(&mut cluster, 1, &k);
+    lose_nothing(&mut cluster);
+    assert_eq!(values(&cluster.get(1, &k, 2).got()), ["v"]);
+    cluster.settle();
+    assert_eq!(shard(&cluster, 1).counters().restored, 1);
+    let dot = cluster.put(1, &lost).put().dot;
+    cluster.settle();
+    assert!((0..3).all(|at| cluster.copy(at, &k).knows(dot)), "who confirms it has it");
+    assert_eq!(values(&cluster.get(2, &k, 3).got()).len(), 2);
+    exchange(&mut cluster);
+    assert_equal(&cluster, &[k]);
+}
+
 #[test]
 fn lookup_that_fails_is_no_rot() {
     let mut cluster = three(Durability::Os);
