@@ -61,7 +61,8 @@ fn units_are_confined_as_far_as_a_service_on_the_network_can_be() {
         assert!(fine && said.contains("Overall exposure level"), "{name}: {said}");
     }
     let open = unit("quorate.service").replace("ProtectSystem=strict", "").replace("PrivateUsers=yes", "");
-    let open: String = open.lines().filter(|line| !line.starts_with("SystemCall")).map(|l| format!("{l}\n")).collect();
+    let open: Vec<&str> = open.lines().filter(|line| !line.starts_with("SystemCall")).collect();
+    let open = open.join("\n") + "\n";
     let path = dir.path().join("open.service");
     fs::write(&path, open).expect("our own directory");
     let judge = ["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_MAX, &text_of(&path)];
