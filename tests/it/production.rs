@@ -169,7 +169,7 @@ fn readme_runs_in_production_as_it_is_written() {
     }
     has("StatusText=member, serves 64 partitions", 3);
     for words in
-        ["750 root:quorate /etc/quorate", "600 quorate:quorate /etc/quorate/node.key", "700 quorate:quorate /var/lib"]
+        ["750 root:quorate /etc/quorate", "600 quorate:root /etc/quorate/node.key", "700 quorate:quorate /var/lib"]
     {
         has(words, 3);
     }
@@ -184,5 +184,5 @@ fn readme_runs_in_production_as_it_is_written() {
     has("has data and stays", 1);
     has("the data is still there", 1);
     // Two of three machines are left, and the item is still there.
-    assert!(said.ends_with("hello\n--- done\n"), "{ran}");
+    assert!(said.ends_with("hello--- done\n"), "{ran}");
 }

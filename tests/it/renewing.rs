@@ -167,15 +167,16 @@ fn revoked_client_is_cut_off_within_seconds_and_nobody_else() {
     cert(&cluster, &format!("revoke {}", text_of(&cluster.path("certs/stolen.crt"))));
     // Its open sessions end, and it gets no new ones.
     let mut number = 0;
-    let reason = until("the revoked client is refused", || {
+    until("the revoked client is refused", || {
         number += 1;
         let address = Address::new("renewed".into(), format!("x {number}").into_bytes().into(), "".into());
         match runtime.block_on(stolen.put(address.expect("small"), "2").send()) {
             Ok(_) => Err("it still writes".to_owned()),
-            Err(error) => Ok(error.to_string()),
+            // Between the end of a session and the refusal of the next one there is just no connection.
+            Err(error) if !error.to_string().contains("revoked") => Err(error.to_string()),
+            Err(_) => Ok(()),
         }
     });
-    assert!(reason.contains("revoked"), "{reason}");
     let refused = runtime.block_on(Client::connect(connect("stolen"))).err().expect("it is revoked").to_string();
     assert!(refused.contains("revoked"), "{refused}");
     writer.goes_on();
