@@ -1,1 +1,15 @@
-//! The load-test harness. Its floor is laid; until it stands, `cargo bench --bench quorum` measures.
+//! The load-test harness: how a user decides whether to trust a cluster with their traffic, and how we know whether a
+//! change made it faster. `quorate bench` is its command line.
+//!
+//! ```text
+//!   Settings --> run: workers --> Client --> the cluster           floor: the same machine without a database
+//!                 |  schedule, keys, mix, values, verification       |
+//!                 v                                                  v
+//!               Run (counts, distributions, seconds, processes) --> Report --> JSON, table, page; compare
+//! ```
+//!
+//! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
+//! process used for it.
+
+pub mod report;
+pub mod settings;
