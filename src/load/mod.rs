@@ -11,5 +11,11 @@
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.
 
+pub mod error;
+pub mod items;
+pub mod place;
+pub mod processes;
 pub mod report;
+pub mod run;
 pub mod settings;
+pub mod watch;
