@@ -11,11 +11,23 @@
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.
 
+pub mod cluster;
+pub mod compare;
 pub mod error;
+pub mod file;
+pub mod floor;
 pub mod items;
+pub mod page;
 pub mod place;
 pub mod processes;
 pub mod report;
 pub mod run;
+pub mod script;
+pub mod search;
 pub mod settings;
 pub mod watch;
+
+mod statistics;
+
+#[cfg(test)]
+mod specimen;

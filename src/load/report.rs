@@ -83,6 +83,9 @@ pub struct Run {
     pub operations: BTreeMap<String, Operations>,
     /// Every process that worked for the run: servers on this machine, and the generator.
     pub processes: Vec<Process>,
+    /// Share of the machine's processor time that anything else took, 0 to 1, as far as the system tells.
+    #[serde(default)]
+    pub others: Option<f64>,
     /// Second by second.
     pub timeline: Vec<Second>,
     /// What was done to the cluster meanwhile.
@@ -211,6 +214,9 @@ pub struct FloorStep {
     pub value_bytes: usize,
     /// Requests in flight.
     pub in_flight: usize,
+    /// Frames in flight on one lane, when each node coordinates its share of the requests.
+    #[serde(default)]
+    pub lane_frames: usize,
     /// CPU of one quinn round trip with these frames, both ends, microseconds.
     pub echo_us: f64,
     /// Round trips per second.
