@@ -11,11 +11,25 @@
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.
 
+mod alarm;
+mod chance;
+mod recorder;
+mod schedule;
+mod sweep;
+mod tally;
+mod usage;
+mod worker;
+
+pub mod contexts;
 pub mod error;
 pub mod items;
+pub mod keys;
+pub mod ledger;
+pub mod mix;
 pub mod place;
 pub mod processes;
 pub mod report;
 pub mod run;
 pub mod settings;
+pub mod values;
 pub mod watch;
