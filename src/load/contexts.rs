@@ -1,6 +1,6 @@
 //! The contexts that the generator remembers, in bounded memory.
 //!
-//! Every key has one place, and where there are more keys than places, several share one and the last that was
+//! Every key has one place, and where there are more keys than [`CONTEXTS_MAX`], several share one and the last that was
 //! remembered has it. So popular keys are there even in a key space that is far larger. A put whose context is not
 //! there reads it first.
 
@@ -28,57 +28,61 @@ struct Place {
 }
 
 impl Contexts {
-    /// Places for so many keys.
-    pub(super) fn new(keys: u64) -> Self {
-        let places = usize::try_from(keys).unwrap_or(usize::MAX).clamp(1, CONTEXTS_MAX);
-        Self { places: vec![Place { key: NOBODY, token: Box::default() }; places], bytes: 0 }
+    /// Nothing remembered yet. There are places for keys as far as they are remembered.
+    pub(super) const fn new() -> Self {
+        Self { places: Vec::new(), bytes: 0 }
     }
 
-    /// Whether every key has a place of its own.
-    pub(super) fn are_kept_of(&self, keys: u64) -> bool {
-        usize::try_from(keys).is_ok_and(|keys| keys <= self.places.len())
+    /// Whether every one of so many keys has a place of its own.
+    pub(super) fn are_kept_of(keys: u64) -> bool {
+        usize::try_from(keys).is_ok_and(|keys| keys <= CONTEXTS_MAX)
     }
 
-    fn at(&self, key: u64) -> usize {
-        let count = u64::try_from(self.places.len()).unwrap_or(u64::MAX);
-        usize::try_from(key % count).expect("below the number of places")
+    fn at(key: u64) -> usize {
+        usize::try_from(key).unwrap_or(usize::MAX) % CONTEXTS_MAX
+    }
+
+    fn place_mut(&mut self, key: u64) -> &mut Place {
+        let at = Self::at(key);
+        if self.places.len() <= at {
+            self.places.resize(at + 1, Place { key: NOBODY, token: Box::default() });
+        }
+        self.places.get_mut(at).expect("there is a place for it now")
     }
 
     /// A key's token, if it is remembered.
     pub(super) fn token(&self, key: u64) -> Option<&[u8]> {
-        let place = self.places.get(self.at(key))?;
+        let place = self.places.get(Self::at(key))?;
         (place.key == key).then_some(&place.token)
     }
 
     /// Remembers a token.
     pub(super) fn keep(&mut self, key: u64, token: &[u8]) {
-        let at = self.at(key);
-        let Some(place) = self.places.get_mut(at) else { return };
+        let place = self.place_mut(key);
         // Nearly always the new token of a key is as long as its old one, and takes its memory.
         if place.token.len() == token.len() {
             place.token.copy_from_slice(token);
             place.key = key;
             return;
         }
-        let bytes = self.bytes - place.token.len();
-        if bytes + token.len() > TOKEN_BYTES_MAX {
+        let replaced = place.token.len();
+        if self.bytes - replaced + token.len() > TOKEN_BYTES_MAX {
             return self.forget(key);
         }
-        self.bytes = bytes + token.len();
-        *place = Place { key, token: token.into() };
+        *self.place_mut(key) = Place { key, token: token.into() };
+        self.bytes = self.bytes - replaced + token.len();
     }
 
     /// Remembers a token in a place that is free, so that reading does not push out what was written.
     pub(super) fn offer(&mut self, key: u64, token: &[u8]) {
-        if self.places.get(self.at(key)).is_some_and(|place| place.key == NOBODY) {
+        if self.places.get(Self::at(key)).is_none_or(|place| place.key == NOBODY) {
             self.keep(key, token);
         }
     }
 
     /// The next write of the key has to read first: its last one may have happened or not, or left siblings.
     pub(super) fn forget(&mut self, key: u64) {
-        let at = self.at(key);
-        if let Some(place) = self.places.get_mut(at).filter(|place| place.key == key) {
+        if let Some(place) = self.places.get_mut(Self::at(key)).filter(|place| place.key == key) {
             place.key = NOBODY;
         }
     }
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn remembered_is_what_was_kept_last() {
-        let mut contexts = Contexts::new(10);
+        let mut contexts = Contexts::new();
         assert_eq!(contexts.token(3), None);
         contexts.keep(3, b"first");
         contexts.keep(3, b"other");
@@ -157,8 +161,8 @@ mod tests {
 
     #[test]
     fn keys_of_one_place_never_take_each_others_context() {
-        let mut contexts = Contexts::new(1 << 40);
-        assert!(!contexts.are_kept_of(1 << 40) && contexts.are_kept_of(1 << 21));
+        let mut contexts = Contexts::new();
+        assert!(!Contexts::are_kept_of(1 << 40) && Contexts::are_kept_of(1 << 21));
         let other = 5 + (1 << 21);
         contexts.keep(5, b"five");
         contexts.offer(other, b"else");

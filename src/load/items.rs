@@ -111,7 +111,6 @@ pub(super) struct Drawn {
 impl State {
     /// Nothing remembered yet.
     pub(super) fn new(settings: &Settings, share: Share) -> Result<Self, SettingsError> {
-        let owned = settings.key_count.div_ceil(share.count());
         Ok(Self {
             table: TableName::new(Bytes::copy_from_slice(settings.table.as_bytes()))?,
             share,
@@ -119,7 +118,7 @@ impl State {
             begun: 0,
             inserted: 0,
             ahead: BTreeSet::new(),
-            contexts: Contexts::new(owned),
+            contexts: Contexts::new(),
             busy: Marks::default(),
             ledger: settings.verify.then(|| Ledger::new(share)),
             arena: Arena::default(),
@@ -293,7 +292,7 @@ impl State {
 
     /// Whether every key's context can be remembered.
     pub(super) fn remembers_all(&self) -> bool {
-        self.contexts.are_kept_of(self.loaded.div_ceil(self.share.count()))
+        Contexts::are_kept_of(self.known().div_ceil(self.share.count()))
     }
 
     /// The checks that a key's write goes through: its number, if values are checked.

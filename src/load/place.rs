@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
+use std::time::SystemTime;
 
-use super::report::{Cluster, Machine};
+use super::report::{Cluster, Machine, REPORT_FORMAT, Report, Run};
 use super::watch::Watched;
 use crate::client::{Client, ClientError};
 use crate::protocol::ring::Roster;
@@ -180,18 +181,29 @@ impl Cluster {
             nodes: view.roster.members().len(),
             partitions: view.parameters.partitions,
             replicas: view.parameters.replicas,
-            read_quorum: view.read_quorum,
-            write_quorum: view.write_quorum,
+            read_quorum: client.quorums().read.unwrap_or(view.read_quorum),
+            write_quorum: client.quorums().write.unwrap_or(view.write_quorum),
             durability,
             versions,
         })
     }
 }
 
-/// Version and commit of this program.
-#[must_use]
-pub fn program() -> String {
-    format!("quorate {} ({})", env!("CARGO_PKG_VERSION"), env!("QUORATE_COMMIT"))
+impl Report {
+    /// A report of runs that this program has just made on this machine, without a floor.
+    #[must_use]
+    pub fn new(cluster: Cluster, runs: Vec<Run>) -> Self {
+        Self {
+            format: REPORT_FORMAT,
+            made_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            command: std::env::args().collect(),
+            program: format!("quorate {} ({})", env!("CARGO_PKG_VERSION"), env!("QUORATE_COMMIT")),
+            machine: Machine::this(),
+            cluster,
+            runs,
+            floor: None,
+        }
+    }
 }
 
 #[cfg(test)]

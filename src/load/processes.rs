@@ -350,3 +350,6 @@ impl Watch for Together<'_> {
         self.watch.appeared()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,9 @@ fn settings() -> Settings {
 
 fn counts(values: &[u64]) -> Distribution {
     let mut sum = Distribution::default();
-    values.iter().for_each(|value| sum.add(&Distribution(vec![(*value, 1)])));
+    for value in values {
+        sum.add(&Distribution(vec![(*value, 1)]));
+    }
     sum
 }
 
