@@ -79,7 +79,8 @@ fn command_lines_that_people_type_are_taken() {
         "export --table t --output f.jsonl",
         "bench run",
         "bench run --workload b --keys 1000000 --value-size 100-2000 --rate 20000.5 --poisson --processes 2 --verify",
-        "bench run --mix get=1,rmw=1 --distribution hotspot:0.1:0.9 --in-flight 8 --keep --out r.json --table t --seed 7",
+        "bench run --mix get=1,rmw=1 --distribution hotspot:0.1:0.9 --in-flight 8 --keep --out r.json --table t",
+        "bench run --skip-load --seed 7 --mix put",
         "bench run --duration 1m --warmup 0s --timeout 500ms --distribution zipfian:1.2 --blind --json",
         "cert ca",
     ] {

@@ -1,7 +1,7 @@
 //! The contexts that the generator remembers, in bounded memory.
 //!
-//! Every key has one place, and where there are more keys than [`CONTEXTS_MAX`], several share one and the last that was
-//! remembered has it. So popular keys are there even in a key space that is far larger. A put whose context is not
+//! Every key has one place, and where there are more keys than [`CONTEXTS_MAX`], several share one and the last that
+//! was remembered has it. So popular keys are there even in a key space that is far larger. A put whose context is not
 //! there reads it first.
 
 use super::error::SettingsError;

@@ -23,7 +23,8 @@
 //! when its own write had no answer.
 //!
 //! *Caveats.* Several versions are right when one of them is new enough: an old one that came back beside it shows in
-//! the number of versions, not here. A write without an answer is excused for ever, also after it was seen and replaced.
+//! the number of versions, not here. A write without an answer is excused for ever, also after it was seen and
+//! replaced.
 
 use std::collections::BTreeMap;
 

@@ -150,17 +150,16 @@ async fn measure_here(
     let session = Rc::new(session(client, settings, items, detail, times));
     let mut workers = JoinSet::new();
     for worker in 0..share.of(settings.in_flight) {
-        workers.spawn_local(session.clone().work(worker));
+        let session = session.clone();
+        workers.spawn_local(async move {
+            session.work(worker).await;
+            Ok(())
+        });
     }
     let alarm = settings.pace.rate().map(|_| Alarm::new()).transpose().map_err(no_timer)?;
     if let Some(alarm) = alarm {
         let session = session.clone();
-        workers.spawn_local(async move {
-            // The file descriptor of a timer that was set before does not fail; if it does, the end is still waited for.
-            if let Err(error) = keep_time(&session, &alarm, times.until).await {
-                tracing::error!(%error, "the generator's timer has failed");
-            }
-        });
+        workers.spawn_local(async move { keep_time(&session, &alarm, times.until).await.map_err(no_timer) });
     }
     if !settings.warmup.is_zero() {
         tick(&session, Phase::Warmup, times.began, settings.warmup, None, watch).await?;
@@ -173,7 +172,8 @@ async fn measure_here(
         None => <(Vec<Process>, Vec<String>)>::default(),
     };
     while let Some(ended) = workers.join_next().await {
-        ended.map_err(LoadError::panicked)?;
+        // Without the alarm nobody would be woken any more.
+        ended.map_err(LoadError::panicked)??;
     }
     let session = Rc::into_inner(session).expect("the workers have ended");
     let mut tally = tally(session, processes, missed);

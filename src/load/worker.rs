@@ -63,7 +63,7 @@ type Sent = (Instant, Result<(), ClientError>);
 
 impl Session {
     /// Does what is due until the time is over.
-    pub(super) async fn work(self: Rc<Self>, worker: usize) {
+    pub(super) async fn work(&self, worker: usize) {
         while let Some(turn) = self.turns.next(worker).await {
             let kind = {
                 let Plan { chance, mix, .. } = &mut *self.plan.borrow_mut();

@@ -208,13 +208,13 @@ fn open_loop_keeps_its_rate_and_several_processes_share_it() {
 fn mistakes_are_told_before_anything_is_contacted() {
     let nowhere = tempfile::tempdir().expect("a temporary directory");
     for (line, words) in [
-        ("--keys 10", ["--keys: 10 keys are too few", "--blind"]),
+        ("--keys 10 --in-flight 10", ["--keys: 10 keys are too few", "--blind"]),
         ("--keys 0", ["--keys: ", "at least 1"]),
         ("--value-size 9000000", ["--value-size: ", "8388608"]),
         ("--value-size 16 --verify", ["--value-size: ", "at least 32"]),
         ("--verify --blind", ["--verify: ", "leave out --blind"]),
         ("--duration 1500ms", ["--duration: ", "whole seconds"]),
-        ("--rate -5", ["--rate", "unexpected argument"]),
+        ("--rate=-5", ["--rate: ", "0.001"]),
         ("--rate 0", ["--rate: ", "0.001"]),
         ("--table Up", ["--table: ", "a-z 0-9"]),
         ("--processes 65", ["--processes: ", "1 to 64"]),

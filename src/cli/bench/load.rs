@@ -23,8 +23,8 @@ pub(super) struct LoadArgs {
     /// get=95,put=5.
     #[arg(long, value_name = "SHARES", default_value = "get=50,put=50", conflicts_with = "workload")]
     mix: Mix,
-    /// One of YCSB's workloads, with its operations and its choice of keys: a (half updates), b (5 % updates), c (reads),
-    /// d (reads of the latest), e (short scans), f (read, modify, write).
+    /// One of YCSB's workloads, with its operations and its choice of keys: a (half updates), b (5 % updates), c
+    /// (reads), d (reads of the latest), e (short scans), f (read, modify, write).
     #[arg(long, value_name = "A..F", value_parser = workload)]
     workload: Option<Workload>,
     /// Which keys: uniform, zipfian or zipfian:EXPONENT, latest, or hotspot:KEYS:OPERATIONS (shares from 0 to 1)
@@ -37,11 +37,12 @@ pub(super) struct LoadArgs {
     /// Bytes of a value: a size, or a range such as 100-2000.
     #[arg(long, value_name = "BYTES|MIN-MAX", default_value = "1024", value_parser = value_size)]
     value_size: ValueSize,
-    /// Requests under way: of a closed loop always so many, with --rate at most [default: 64, with --rate 1024].
+    /// Requests under way: of a closed loop always so many, with --rate at most [default: 64, with --rate
+    /// 1024, and at most half of --keys].
     #[arg(long, value_name = "N")]
     in_flight: Option<usize>,
-    /// Open loop: so many requests a second, whatever the answers do; latencies count from the time at which each was to
-    /// be sent. Without it the next request is sent when one is answered (closed loop).
+    /// Open loop: so many requests a second, whatever the answers do; latencies count from the time at which each was
+    /// to be sent. Without it the next request is sent when one is answered (closed loop).
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<f64>,
     /// The rate on average, at random times, as independent users send; else at even intervals.
@@ -86,6 +87,9 @@ impl LoadArgs {
             Pace::Closed => IN_FLIGHT_CLOSED,
             Pace::Constant(_) | Pace::Poisson(_) => IN_FLIGHT_OPEN,
         };
+        // Each write in flight is of another key.
+        let half = usize::try_from(self.keys / 2).unwrap_or(usize::MAX);
+        let in_flight = in_flight.min(half).max(usize::from(self.processes).max(1));
         let settings = Settings {
             mix: self.workload.map_or(self.mix, Workload::mix),
             keys: self.distribution.or(self.workload.map(Workload::keys)).unwrap_or(Keys::Uniform),
