@@ -68,6 +68,24 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "bench run",
+        &[
+            ("quorate bench run", "half reads, half writes of 1 KiB, 64 in flight: how much, and what it costs"),
+            (
+                "quorate bench run --workload b --keys 1000000 --rate 5000 --poisson --duration 60s",
+                "YCSB's workload B at a rate that users might have: what they would wait",
+            ),
+            (
+                "quorate bench run --mix get=60,put=30,delete=10 --distribution zipfian --verify",
+                "every value that is read is checked against what was acknowledged",
+            ),
+            (
+                "quorate bench run --mix put --processes 2 --in-flight 256 --out put.json",
+                "more load than one thread makes; the report as JSON too",
+            ),
+        ],
+    ),
+    (
         "cluster create",
         &[
             (

@@ -17,7 +17,13 @@ pub enum LoadError {
         /// `written` or `read`.
         verb: &'static str,
         /// What came of the last attempt.
-        source: ClientError,
+        source: Box<ClientError>,
+    },
+    /// Values are to be checked, and a key that is kept has one that no checked run wrote. Nothing was written.
+    #[error("key {key} has a value that no run with --verify wrote; load the keys anew, without --keep")]
+    Foreign {
+        /// Its number.
+        key: u64,
     },
     /// This machine could not do what the generator needs of it. Whose fault: the machine's.
     #[error("{what}: {source}")]
@@ -58,6 +64,18 @@ pub enum SettingsError {
 impl SettingsError {
     pub(super) fn of(field: &'static str, reason: impl Into<String>) -> Self {
         Self::Field { field, reason: reason.into() }
+    }
+}
+
+impl LoadError {
+    /// A key could not be written or read.
+    pub(super) fn prepare(key: u64, verb: &'static str, source: ClientError) -> Self {
+        Self::Prepare { key, verb, source: Box::new(source) }
+    }
+
+    /// A worker's task was lost.
+    pub(super) fn panicked(source: tokio::task::JoinError) -> Self {
+        Self::Machine { what: "a worker of the generator ended".to_owned(), source: std::io::Error::other(source) }
     }
 }
 

@@ -11,12 +11,26 @@
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.
 
+mod alarm;
+mod chance;
+mod recorder;
+mod schedule;
+mod statistics;
+mod sweep;
+mod tally;
+mod usage;
+mod worker;
+
 pub mod cluster;
 pub mod compare;
+pub mod contexts;
 pub mod error;
 pub mod file;
 pub mod floor;
 pub mod items;
+pub mod keys;
+pub mod ledger;
+pub mod mix;
 pub mod page;
 pub mod place;
 pub mod processes;
@@ -25,9 +39,8 @@ pub mod run;
 pub mod script;
 pub mod search;
 pub mod settings;
+pub mod values;
 pub mod watch;
-
-mod statistics;
 
 #[cfg(test)]
 mod specimen;

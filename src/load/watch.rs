@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::report::Second;
 
 /// A process to charge CPU and memory to. The generator's own need not be named.
@@ -16,7 +18,7 @@ pub struct Watched {
 }
 
 /// What a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// Every key is written once.
     Loading,
@@ -31,7 +33,7 @@ pub enum Phase {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
@@ -46,10 +48,7 @@ pub struct Progress {
 /// Who looks on. Called from the generator's own thread: whatever takes long here makes the generator late.
 pub trait Watch {
     /// The measured time begins now. What is done to the cluster meanwhile is reported in seconds since then.
-    fn began(&mut self, at: Instant) {
-        // Most need not know.
-        drop((at,));
-    }
+    fn began(&mut self, _at: Instant) {}
 
     /// About once a second.
     fn progress(&mut self, progress: &Progress);
@@ -65,5 +64,5 @@ pub trait Watch {
 pub struct Nobody;
 
 impl Watch for Nobody {
-    fn progress(&mut self, _: &Progress) {}
+    fn progress(&mut self, _progress: &Progress) {}
 }

@@ -20,6 +20,7 @@
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
+//! | `benching` | `quorate bench` |
 //! | `developing` | `quorate dev` |
 //! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
 //! | `configuring` | `quorate config`, the environment, man pages and completions |
@@ -42,6 +43,7 @@ mod process;
 mod proxy;
 mod wire;
 
+mod benching;
 mod chaos;
 mod configuring;
 mod dashboards;

@@ -1,0 +1,39 @@
+//! `quorate bench`: what a cluster does under load, and what that costs.
+
+mod assist;
+mod load;
+mod progress;
+mod run;
+mod table;
+
+use clap::{Args, Subcommand};
+
+use super::connection::Contact;
+use super::outcome::Outcome;
+
+/// Measure a cluster under load.
+///
+/// The generator shares nothing with the cluster but the machine: in a local run every figure stands beside the CPU
+/// that each process used for it.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: BenchWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchWhat {
+    Run(Box<run::RunArgs>),
+    Assist(assist::AssistArgs),
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// No usable profile, a cluster that does not answer, settings that no run can be made of.
+pub fn run(args: &BenchArgs, contact: &Contact) -> anyhow::Result<Outcome> {
+    match &args.what {
+        BenchWhat::Run(args) => run::run(args, contact),
+        BenchWhat::Assist(args) => assist::run(args, contact),
+    }
+}
