@@ -288,7 +288,7 @@ impl LocalCluster {
         for number in 0..options.nodes {
             let name = format!("n{}", number + 1);
             let role = Role::Node(random_node()?);
-            authority.issue(&name, role, LEAF_LIFETIME, now)?.write(&dir.0, &name).map_err(AuthorityError::from)?;
+            authority.issue(&name, role, LEAF_LIFETIME, now)?.write(&dir.0, &name)?;
             let (control, http) = (ports.control(number), ports.http(number));
             dir.write(&format!("{name}.toml"), &configuration(options, &name, control, http))?;
             servers.push(Server::new(&name, &program, &dir.0));
@@ -409,14 +409,9 @@ fn configuration(options: &LocalOptions, name: &str, control: SocketAddr, http: 
 }
 
 /// Somebody's credentials, whose files are left for other processes.
-fn credentials(
-    authority: &Authority,
-    dir: &OwnDirectory,
-    name: &str,
-    role: Role,
-) -> Result<Credentials, LocalError> {
+fn credentials(authority: &Authority, dir: &OwnDirectory, name: &str, role: Role) -> Result<Credentials, LocalError> {
     let leaf = authority.issue(name, role, LEAF_LIFETIME, Moment::now())?;
-    leaf.write(&dir.0, name).map_err(AuthorityError::from)?;
+    leaf.write(&dir.0, name)?;
     Ok(Credentials::from_leaf(authority, &leaf, Moment::now())?)
 }
 

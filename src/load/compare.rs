@@ -185,16 +185,16 @@ impl Line {
             (_, after) if after > 0.0 => f64::INFINITY,
             _ => 0.0,
         };
-        let chance = match (busy, estimates) {
+        let probability = match (busy, estimates) {
             (false, (Some(ours), Some(theirs))) => Some(ours.chance_of_equal(&theirs)),
             _ => None,
         };
-        let verdict = match (busy, chance) {
+        let verdict = match (busy, probability) {
             (true, _) => Verdict::Unclear("the machine was busy"),
             (false, None) => Verdict::Unclear("repeat the runs"),
             (false, Some(_)) => Verdict::Same,
         };
-        Some(Self { metric, a: first, b: second, change, chance, verdict })
+        Some(Self { metric, a: first, b: second, change, chance: probability, verdict })
     }
 
     /// How much the sides differ, in the metric's own way: errors by their share of all operations.
@@ -310,7 +310,8 @@ fn valid<'a>(report: &'a Report, which: &str, remarks: &mut Vec<String>) -> Vec<
     let mut named: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
     for run in &report.runs {
         if let Some(reason) = run.invalid.first() {
-            remarks.push(format!("a run {:?} of the {which} report is left out, for it says nothing: {reason}", run.name));
+            remarks
+                .push(format!("a run {:?} of the {which} report is left out, for it says nothing: {reason}", run.name));
             continue;
         }
         let runs = named.entry(&run.name).or_default();

@@ -96,10 +96,8 @@ impl Report {
 
     /// Writes the report, and makes the directory when it is missing.
     pub fn write(&self, path: &Path) -> Result<(), ReportFileError> {
-        let mut text = serde_json::to_string(self).map_err(|error| ReportFileError::File {
-            path: path.to_owned(),
-            source: io::Error::other(error),
-        })?;
+        let mut text = serde_json::to_string(self)
+            .map_err(|error| ReportFileError::File { path: path.to_owned(), source: io::Error::other(error) })?;
         text.push('\n');
         write(path, &text)
     }

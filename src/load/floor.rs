@@ -26,6 +26,7 @@
 //! an operation's CPU is the price of QUIC and RocksDB, and so what is left to be gained without replacing them.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -127,12 +128,15 @@ impl Operation {
 /// Why no floor was measured. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum FloorError {
+    /// Somebody did not want to wait for the end.
+    #[error("stopped before the end")]
+    Stopped,
     /// A plan that measures nothing. Whose fault: the caller's.
     #[error("{0}")]
     Plan(String),
     /// The store's directory.
     #[error(transparent)]
-    Directory(#[from] LocalError),
+    Directory(Box<LocalError>),
     /// The certificates.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -168,9 +172,15 @@ pub enum FloorError {
     Thread(#[from] std::io::Error),
 }
 
+impl From<LocalError> for FloorError {
+    fn from(error: LocalError) -> Self {
+        Self::Directory(Box::new(error))
+    }
+}
+
 /// Measures a floor; `told` hears each step when it is done. Takes two parts of `time` and a half for each step, and
-/// must run while this process does nothing else: all of its CPU is charged to the step.
-pub fn measure(plan: &FloorPlan, mut told: impl FnMut(&FloorStep)) -> Result<Floor, FloorError> {
+/// must run while this process does nothing else: all of its CPU is charged to the step. `stop` ends it within one part.
+pub fn measure(plan: &FloorPlan, stop: &AtomicBool, mut told: impl FnMut(&FloorStep)) -> Result<Floor, FloorError> {
     check(plan)?;
     let quorums = (plan.replicas, plan.read_quorum);
     let mut steps = Vec::new();
@@ -178,13 +188,14 @@ pub fn measure(plan: &FloorPlan, mut told: impl FnMut(&FloorStep)) -> Result<Flo
         let messages = Messages::of(value_bytes)?;
         let dir = OwnDirectory::make(plan.dir.as_deref())?;
         // One store for all steps of a size: opening 64 column families takes longer than measuring.
-        let stored = disk::measure(plan, &messages, &dir.path().join("floor"))?;
+        let disk = disk::measure(plan, &messages, &dir.path().join("floor"), stop)?;
         for (operation, &in_flight) in both().flat_map(|operation| plan.in_flight.iter().map(move |q| (operation, q))) {
+            go_on(stop)?;
             let lane_frames = in_flight.div_ceil(plan.nodes);
             let echo = echo::measure(&messages.legs(operation, quorums), lane_frames, plan.time)?;
             let batch = if operation == Operation::Put { lane_frames } else { 1 };
-            let storage_us = stored.cost_us(operation, batch);
-            let step = FloorStep {
+            let storage_us = disk.cost_us(operation, batch);
+            let measured = FloorStep {
                 operation: operation.name().to_owned(),
                 value_bytes,
                 in_flight,
@@ -195,11 +206,15 @@ pub fn measure(plan: &FloorPlan, mut told: impl FnMut(&FloorStep)) -> Result<Flo
                 batch,
                 operation_us: operation.needs_us(quorums, echo.cpu_us, storage_us),
             };
-            told(&step);
-            steps.push(step);
+            told(&measured);
+            steps.push(measured);
         }
     }
     Ok(Floor { steps })
+}
+
+fn go_on(stop: &AtomicBool) -> Result<(), FloorError> {
+    if stop.load(Ordering::Relaxed) { Err(FloorError::Stopped) } else { Ok(()) }
 }
 
 fn both() -> impl Iterator<Item = Operation> {
@@ -337,7 +352,7 @@ mod tests {
             ..FloorPlan::default()
         };
         let mut told = 0;
-        let floor = measure(&plan, |_| told += 1).unwrap();
+        let floor = measure(&plan, &AtomicBool::new(false), |_| told += 1).unwrap();
         assert_eq!((floor.steps.len(), told), (4, 4));
         for step in &floor.steps {
             assert!(step.echo_us > 0.0 && step.echo_rate > 0.0 && step.storage_us > 0.0, "{step:?}");
@@ -347,6 +362,8 @@ mod tests {
         }
         assert_eq!(floor.step("put", 100, 12).map(|step| (step.lane_frames, step.batch)), Some((4, 4)));
         assert_eq!(floor.step("put", 100, 13), None);
+        let stopped = measure(&plan, &AtomicBool::new(true), |_| ()).unwrap_err();
+        assert!(matches!(stopped, FloorError::Stopped), "{stopped}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! process used for it.
 
 mod alarm;
+mod bystanders;
 mod chance;
 mod recorder;
 mod schedule;

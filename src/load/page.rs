@@ -111,7 +111,9 @@ fn foot(page: &mut Page, report: &Report) {
     page.line("</main>");
     let mut how = String::from("Latencies count from the time at which a request was meant to be sent");
     if report.runs.iter().all(|run| run.schedule.is_none()) {
-        how = String::from("Closed loops send the next request when the last is answered, so their latencies are those of ");
+        how = String::from(
+            "Closed loops send the next request when the last is answered, so their latencies are those of ",
+        );
         how.push_str("a saturated cluster");
     }
     write!(how, "; errors are in them. CPU is of all processes on this machine.").unwrap_or_default();

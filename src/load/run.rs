@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::alarm::{Alarm, STEP};
+use super::bystanders;
 use super::chance::Chance;
 use super::contexts::CONTEXTS_MAX;
 use super::error::LoadError;
@@ -165,18 +166,20 @@ async fn measure_here(
         tick(&session, Phase::Warmup, times.began, settings.warmup, None, watch).await?;
     }
     watch.began(times.measured_from);
+    let busy = bystanders::busy_us();
     let usage = Some(blocking(charge(watched, share)).await?);
     let usage = tick(&session, Phase::Measuring, times.measured_from, settings.duration, usage, watch).await?;
     let (processes, missed) = match usage {
         Some(usage) => blocking(move || usage.finish()).await?,
         None => <(Vec<Process>, Vec<String>)>::default(),
     };
+    let busy_us = bystanders::busy_us().zip(busy).map(|(after, before)| after.saturating_sub(before));
     while let Some(ended) = workers.join_next().await {
         // Without the alarm nobody would be woken any more.
         ended.map_err(LoadError::panicked)??;
     }
     let session = Rc::into_inner(session).expect("the workers have ended");
-    let mut tally = tally(session, processes, missed);
+    let mut tally = Tally { busy_us, ..tally(session, processes, missed) };
     if settings.mix.writes() && !settings.blind && !items.0.borrow().remembers_all() {
         tally.warnings.push(format!(
             "the contexts of {CONTEXTS_MAX} keys are remembered, of {}: a write of another key reads first",

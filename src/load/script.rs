@@ -153,11 +153,11 @@ impl Stage {
     /// Hands a cluster over to a thread that waits for the beginning.
     pub fn set(cluster: LocalCluster, script: Script) -> std::io::Result<Self> {
         // Two: the second ends a thread that has begun.
-        let (begin, begun) = sync_channel(1);
+        let (begin, started) = sync_channel(1);
         let done = Arc::new(Mutex::new(Done::default()));
         let shared = Arc::clone(&done);
         let thread = std::thread::Builder::new().name("stage".to_owned());
-        let thread = thread.spawn(move || play(cluster, script, &begun, &shared))?;
+        let thread = thread.spawn(move || play(cluster, script, &started, &shared))?;
         Ok(Self { begin: Some(begin), thread: Some(thread), done })
     }
 
@@ -170,6 +170,7 @@ impl Stage {
     }
 
     /// Processes that have come since the last call.
+    #[must_use]
     pub fn appeared(&self) -> Vec<Watched> {
         std::mem::take(&mut self.done().appeared)
     }
@@ -204,21 +205,20 @@ impl Drop for Stage {
 fn play(
     mut cluster: LocalCluster,
     script: Script,
-    begun: &Receiver<Instant>,
+    started: &Receiver<Instant>,
     done: &Mutex<Done>,
 ) -> Result<LocalCluster, LocalError> {
-    let Ok(began) = begun.recv() else { return Ok(cluster) };
+    let Ok(began) = started.recv() else { return Ok(cluster) };
     for deed in script.0 {
         let left = (began + deed.cue.at).saturating_duration_since(Instant::now());
-        match begun.recv_timeout(left) {
+        match started.recv_timeout(left) {
             Err(RecvTimeoutError::Timeout) => {}
             // The run has ended before its time.
             Ok(_) | Err(RecvTimeoutError::Disconnected) => return Ok(cluster),
         }
         // Noted when it is done: a process takes a moment to end.
         let appeared = cluster.act(&deed.cue.node, deed.act)?;
-        let event =
-            Event { at: began.elapsed().as_secs_f64(), what: format!("{} {}", deed.act.name(), deed.cue.node) };
+        let event = Event { at: began.elapsed().as_secs_f64(), what: format!("{} {}", deed.act.name(), deed.cue.node) };
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         done.events.push(event);
         done.appeared.extend(appeared);

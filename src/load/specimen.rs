@@ -91,8 +91,7 @@ pub(crate) fn eventful_run() -> Run {
         second.errors = 120;
         second.p99_us = 900_000;
     }
-    run.events =
-        vec![Event { at: 3.0, what: "kill n2".to_owned() }, Event { at: 6.02, what: "restart n2".to_owned() }];
+    run.events = vec![Event { at: 3.0, what: "kill n2".to_owned() }, Event { at: 6.02, what: "restart n2".to_owned() }];
     if let Some(all) = run.operations.get_mut(ALL) {
         all.errors.insert("timeout".to_owned(), 360);
     }

@@ -97,7 +97,8 @@ pub(super) fn effective_size(values: &[f64]) -> f64 {
     // The farthest lag whose covariance counts.
     let farthest = count.powf(BANDWIDTH).round();
     let weighted = (1_u32..).map(f64::from).zip(1..values.len()).take_while(|(lag, _)| *lag <= farthest);
-    let long_run = spread + weighted.map(|(at, lag)| 2.0 * (1.0 - at / (farthest + 1.0)) * covariance(lag)).sum::<f64>();
+    let long_run =
+        spread + weighted.map(|(at, lag)| 2.0 * (1.0 - at / (farthest + 1.0)) * covariance(lag)).sum::<f64>();
     let bartlett = if long_run > spread { count * spread / long_run } else { count };
     markov.min(bartlett).clamp(2.0, count)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bystanders;
 use super::report::{ALL, Distribution, Operations, Process, Run, Schedule, Second, Verification, Versions};
 use super::settings::{Pace, Settings, ValueSize};
 use super::worker::Notes;
@@ -35,6 +36,8 @@ pub(super) struct Tally {
     pub(super) schedule: Option<Schedule>,
     /// The process itself, and the servers where they are charged.
     pub(super) processes: Vec<Process>,
+    /// Busy time of the machine in the measured time, microseconds; of the first process only.
+    pub(super) busy_us: Option<u64>,
     pub(super) notes: Notes,
     pub(super) warnings: Vec<String>,
 }
@@ -87,6 +90,7 @@ impl Tally {
             settings: settings.clone(),
             seconds: settings.duration.as_secs_f64(),
             operations: self.operations,
+            others: others(self.busy_us, &self.processes, settings, cores),
             processes: self.processes,
             timeline: self.seconds,
             events: Vec::new(),
@@ -100,6 +104,14 @@ impl Tally {
         run.warnings.extend(remarks(&run, self.notes, cores));
         run
     }
+}
+
+/// The share of the machine that nobody of the run has used. Without servers on it there may be some that could not be
+/// seen, and they are no strangers.
+fn others(busy_us: Option<u64>, processes: &[Process], settings: &Settings, cores: usize) -> Option<f64> {
+    let has_servers = processes.iter().any(|process| process.is_server);
+    let own = processes.iter().map(|process| process.cpu_us).sum();
+    busy_us.filter(|_| has_servers).map(|busy| bystanders::share(busy, own, settings.duration.as_secs_f64(), cores))
 }
 
 fn add_if<T: Clone>(own: &mut Option<T>, other: Option<&T>, add: impl Fn(&mut T, &T)) {

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 
 use super::super::screen::{Paint, paint};
 use crate::load::mix::Kind;
-use crate::load::report::{ALL, Cluster, Distribution, Floor, FloorStep, Machine, Operations, Report, Run};
-use crate::load::settings::{Pace, ValueSize};
+use crate::load::report::{ALL, Cluster, Distribution, Floor, Machine, Operations, Report, Run};
+use crate::load::settings::Pace;
 
 /// The percentiles that are shown, as shares and by name.
 const SHARES: [(f64, &str); 5] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")];
@@ -90,21 +90,15 @@ fn summary(run: &Run) -> String {
     format!("{:.0} operations/s, {errors}; CPU per operation {cost}", run.rate())
 }
 
-/// What the run achieved of what the machine could do, if the floor has the same operation and size.
+/// What the run used over what the machine needs at least, if the floor has been measured near it.
 fn compared(run: &Run, floor: &Floor) -> Option<String> {
-    let ValueSize::Fixed(bytes) = run.settings.value else { return None };
-    let mut kinds = run.settings.mix.kinds();
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return None };
-    let fits = |step: &&FloorStep| step.operation == kind.name() && step.value_bytes == bytes;
-    // Of several depths the one nearest to the run's.
-    let near = |step: &&FloorStep| step.in_flight.abs_diff(run.settings.in_flight);
-    let step = floor.steps.iter().filter(fits).min_by_key(near)?;
+    let needed = floor.needed_by(run).filter(|us| *us > 0.0)?;
+    // Without the servers' share the quotient would flatter.
+    run.processes.iter().find(|process| process.is_server)?;
     let used = run.cpu_us(true) + run.cpu_us(false);
-    let share = step.operation_us * 100.0 / used.max(0.001);
     Some(format!(
-        "floor {:.1} us of CPU per {} (what QUIC and storage need alone): {share:.0} % of what was used",
-        step.operation_us,
-        kind.name()
+        "floor {needed:.1} us of CPU per operation (what QUIC and RocksDB need alone): {:.1} times that was used",
+        used / needed
     ))
 }
 

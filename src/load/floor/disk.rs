@@ -6,12 +6,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::frames::{Messages, address};
-use super::{FloorError, FloorPlan, Operation, cpu};
+use super::{FloorError, FloorPlan, Operation, cpu, go_on};
 use crate::protocol::replica::{Batch, Change, ChangeLog, ChangeSet, ItemKey, Lookup, Mutation, ReadId, Storage as _};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{ActorId, Durability, PartitionId, WallTime, WriteId};
@@ -55,7 +56,12 @@ struct Turn {
 }
 
 /// Fills a store and measures reads, and read-modify-writes in batches of each size that the plan leads to.
-pub(super) fn measure(plan: &FloorPlan, messages: &Messages, path: &Path) -> Result<Stored, FloorError> {
+pub(super) fn measure(
+    plan: &FloorPlan,
+    messages: &Messages,
+    path: &Path,
+    stop: &AtomicBool,
+) -> Result<Stored, FloorError> {
     let partitions: Vec<PartitionId> = (0..plan.partitions).map(PartitionId::new).collect();
     let options = StoreOptions {
         path: path.to_owned(),
@@ -80,6 +86,7 @@ pub(super) fn measure(plan: &FloorPlan, messages: &Messages, path: &Path) -> Res
     sizes.dedup();
     let mut put_us = Vec::new();
     for size in sizes {
+        go_on(stop)?;
         let turns = turns(&places, &messages.record, size);
         let cost = cost_us(plan.time, |at| {
             let Some(turn) = turns.get(at % turns.len().max(1)) else { return Ok(0) };

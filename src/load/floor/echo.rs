@@ -58,9 +58,9 @@ pub(super) fn measure(legs: &[Leg], frames: usize, time: Duration) -> Result<Ech
     let answers: Vec<_> = legs.iter().map(|leg| (leg.asked.0, leg.answered.clone())).collect();
     let (tell_port, port) = std::sync::mpsc::sync_channel(1);
     let (finish, finished) = oneshot::channel();
-    let server = thread::Builder::new().name("echo".to_owned()).spawn(move || {
-        runtime()?.block_on(serve(&accepting, cluster, answers, &tell_port, finished))
-    })?;
+    let accepting_end = thread::Builder::new()
+        .name("echo".to_owned())
+        .spawn(move || runtime()?.block_on(serve(&accepting, cluster, answers, &tell_port, finished)))?;
     let measured = match port.recv_timeout(MET_WITHIN) {
         Ok(address) => {
             let run = run(&connecting, cluster, (node, address), legs, frames, time);
@@ -70,7 +70,7 @@ pub(super) fn measure(legs: &[Leg], frames: usize, time: Duration) -> Result<Ech
     };
     // Gone already when it failed by itself.
     drop(finish);
-    let served = server.join().map_err(|_| FloorError::Echo("the accepting end panicked".to_owned()))?;
+    let served = accepting_end.join().map_err(|_| FloorError::Echo("the accepting end panicked".to_owned()))?;
     // The first failure is the accepting end's, when there are two.
     served.and(measured)
 }

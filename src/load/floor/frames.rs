@@ -8,9 +8,7 @@ use bytes::Bytes;
 use super::{FloorError, Operation};
 use crate::protocol::replica::ReadError;
 use crate::protocol::types::{ActorId, Address, Hlc, NodeId, Strictness, WallTime, WriteId};
-use crate::protocol::version::{
-    ConflictPolicy, Context, Dot, Head, Siblings, TokenKey, TokenKeys, Version, checksum,
-};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Head, Siblings, TokenKey, TokenKeys, Version, checksum};
 use crate::protocol::wire::{
     GetReply, GetRequest, Kind, MergeReply, MergeRequest, PutReply, PutRequest, ReadReply, ReadRequest, ReadResult,
     Stored, StoredCopy, Want,
@@ -79,7 +77,7 @@ impl Messages {
 
 /// The address of a measured item.
 pub(super) fn address(number: usize) -> Result<Address, FloorError> {
-    Ok(Address::new(Bytes::from_static(b"bench"), Bytes::from(format!("key-{number:012}")), Bytes::new().into())?)
+    Ok(Address::new(Bytes::from_static(b"bench"), Bytes::from(format!("key-{number:012}")), Bytes::new())?)
 }
 
 /// Bytes that no compression shortens (the high bytes of a linear congruential generator, Knuth's MMIX).

@@ -66,8 +66,9 @@ impl Scale {
                 (0..=TICKS_MAX * 2).map(|n| n as f64 * step).take_while(|value| *value <= most * 1.000_1).collect()
             }
             Self::Logarithmic(low, high) => {
-                let all: Vec<f64> =
-                    std::iter::successors(Some(low), |at| Some(next_round(*at))).take_while(|at| *at <= high * 1.01).collect();
+                let all: Vec<f64> = std::iter::successors(Some(low), |at| Some(next_round(*at)))
+                    .take_while(|at| *at <= high * 1.01)
+                    .collect();
                 if all.len() <= TICKS_MAX + 2 {
                     return all;
                 }
@@ -152,8 +153,7 @@ impl Panel {
 
     /// A line through points given as shares.
     pub(super) fn line(self, page: &mut Page, class: &str, points: impl Iterator<Item = (f64, f64)>) {
-        let points: Vec<String> =
-            points.map(|(x, y)| format!("{},{}", at(self.x(x)), at(self.y(y)))).collect();
+        let points: Vec<String> = points.map(|(x, y)| format!("{},{}", at(self.x(x)), at(self.y(y)))).collect();
         match points.as_slice() {
             [] => {}
             // One point is no line; a dot is seen.
@@ -178,7 +178,8 @@ pub(super) fn fitting(name: &str, units: f64) -> String {
     if name.chars().count() as f64 <= room {
         return name.to_owned();
     }
-    let mut kept: String = name.chars().zip(1_u32..).take_while(|(_, at)| f64::from(*at) < room).map(|(c, _)| c).collect();
+    let mut kept: String =
+        name.chars().zip(1_u32..).take_while(|(_, at)| f64::from(*at) < room).map(|(c, _)| c).collect();
     kept.push('\u{2026}');
     kept
 }

@@ -22,7 +22,8 @@ pub(super) fn section(page: &mut Page, report: &Report) {
     let mut names: Vec<&str> = Vec::new();
     // Servers first: they are what is being judged.
     for servers in [true, false] {
-        for process in report.runs.iter().flat_map(|run| &run.processes).filter(|process| process.is_server == servers) {
+        for process in report.runs.iter().flat_map(|run| &run.processes).filter(|process| process.is_server == servers)
+        {
             if !names.contains(&process.name.as_str()) {
                 names.push(&process.name);
             }

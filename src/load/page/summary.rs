@@ -1,5 +1,7 @@
 //! The tables of a page.
 
+use std::fmt::Write as _;
+
 use super::markup::{Page, milliseconds, short, text};
 use crate::load::report::{Report, Run};
 
@@ -10,8 +12,18 @@ pub(super) fn runs(page: &mut Page, report: &Report) {
         return;
     }
     let columns = [
-        "run", "ops/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "errors", "servers us/op", "clients us/op",
-        "floor us/op", "x floor",
+        "run",
+        "ops/s",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "errors",
+        "servers us/op",
+        "clients us/op",
+        "floor us/op",
+        "x floor",
     ];
     let caption = "Operations per second without errors; latency; CPU of all servers and of all clients per operation; \
                    the CPU that QUIC and RocksDB alone need, and how many times that was used";
@@ -52,7 +64,14 @@ pub(super) fn floor(page: &mut Page, report: &Report) {
          get is {reads} round trips and {reads} reads.</p>"
     ));
     let columns = [
-        "operation", "value B", "in flight", "frames a lane", "round trip us", "round trips/s", "batch", "access us",
+        "operation",
+        "value B",
+        "in flight",
+        "frames a lane",
+        "round trip us",
+        "round trips/s",
+        "batch",
+        "access us",
         "operation us",
     ];
     let rows = floor.steps.iter().map(|step| {
@@ -88,13 +107,19 @@ fn table(page: &mut Page, caption: &str, columns: &[&str], rows: impl Iterator<I
     page.line("<div class=\"scroll\" tabindex=\"0\">");
     page.line("<table>");
     page.line(&format!("<caption>{}</caption>", text(caption)));
-    let head: String = columns.iter().map(|name| format!("<th scope=\"col\">{}</th>", text(name))).collect();
+    let mut head = String::new();
+    for name in columns {
+        write!(head, "<th scope=\"col\">{}</th>", text(name)).unwrap_or_default();
+    }
     page.line(&format!("<thead><tr>{head}</tr></thead>"));
     page.line("<tbody>");
     for (says_nothing, cells) in rows {
         let mut cells = cells.iter().map(|cell| text(cell));
         let first = cells.next().unwrap_or_default();
-        let rest: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
+        let mut rest = String::new();
+        for cell in cells {
+            write!(rest, "<td>{cell}</td>").unwrap_or_default();
+        }
         let class = if says_nothing { " class=\"invalid\"" } else { "" };
         page.line(&format!("<tr{class}><th scope=\"row\">{first}</th>{rest}</tr>"));
     }

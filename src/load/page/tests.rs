@@ -22,7 +22,9 @@ fn check(page: &str) {
         assert_eq!(attributes.matches('"').count() % 2, 0, "<{tag}>");
         for (at, piece) in attributes.split('"').enumerate() {
             match at % 2 {
-                0 => assert!(piece.trim().is_empty() || piece.ends_with('='), "<{tag}> has an attribute without quotes"),
+                0 => {
+                    assert!(piece.trim().is_empty() || piece.ends_with('='), "<{tag}> has an attribute without quotes")
+                }
                 _ => references(piece),
             }
         }

@@ -15,6 +15,9 @@ const EVENT_LINES_MAX: usize = 8;
 /// A line through more points than this is a blur; its file is long, too.
 const POINTS_MAX: usize = 600;
 
+/// A panel: class, name, what is drawn, and how its numbers are shown.
+type Series = (&'static str, &'static str, fn(&Second) -> f64, fn(f64) -> String);
+
 /// The seconds of a run, or that there are none.
 pub(super) fn figure(page: &mut Page, run: &Run) {
     if run.timeline.is_empty() {
@@ -39,7 +42,7 @@ pub(super) fn figure(page: &mut Page, run: &Run) {
         .map(|(class, name)| key_entry(class, name))
         .collect();
     page.open_plot("", "Second by second", &note, &key, (WIDTH, last.bottom + 40.0));
-    let series: [(&str, &str, fn(&Second) -> f64, fn(f64) -> String); 3] = [
+    let series: [Series; 3] = [
         ("s1", "operations/s", |second| second.operations.saturating_sub(second.errors) as f64, short),
         ("s2", "p99, ms", |second| second.p99_us as f64, milliseconds),
         ("sbad", "errors/s", |second| second.errors as f64, short),
@@ -118,7 +121,8 @@ mod tests {
 
     #[test]
     fn hours_are_thinned_and_their_worst_moments_kept() {
-        let seconds: Vec<Second> = (0..5000).map(|at| Second { at, operations: 10, p99_us: 5, ..Second::default() }).collect();
+        let seconds: Vec<Second> =
+            (0..5000).map(|at| Second { at, operations: 10, p99_us: 5, ..Second::default() }).collect();
         assert_eq!(thinned(&seconds[..POINTS_MAX]).len(), POINTS_MAX);
         let mut seconds = seconds;
         seconds[2718].p99_us = 9000;

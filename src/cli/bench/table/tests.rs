@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::load::report::{Event, Process, Schedule, Verification, Versions};
+use crate::load::report::{Event, FloorStep, Process, Schedule, Verification, Versions};
 use crate::load::settings::{Keys, Mix, Settings};
 
 fn operations(us: u64, errors: u64) -> Operations {
@@ -48,6 +48,7 @@ fn report(pace: Pace) -> Report {
         verification: Some(Verification { checked: 500, stale: 1, ..Verification::default() }),
         schedule: (pace != Pace::Closed).then_some(Schedule { offered: 1000.0, late: 3, late_max_us: 4200, unsent: 0 }),
         invalid: vec!["values are not what was acknowledged".to_owned()],
+        others: None,
         warnings: vec!["n2 is not on this machine".to_owned()],
     };
     Report {
@@ -114,6 +115,7 @@ fn floor_of_the_same_operation_is_compared_with() {
         operation: operation.to_owned(),
         value_bytes: 1024,
         in_flight,
+        lane_frames: 1,
         echo_us: 1.0,
         echo_rate: 1.0,
         storage_us: 1.0,
@@ -122,7 +124,10 @@ fn floor_of_the_same_operation_is_compared_with() {
     };
     report.floor = Some(Floor { steps: vec![step("get", 64, 1.0), step("put", 256, 10.0), step("put", 64, 20.0)] });
     let text = render(&report);
-    assert!(text.contains("floor 20.0 us of CPU per put (what QUIC and storage need alone): 50 %"), "{text}");
+    assert!(
+        text.contains("floor 20.0 us of CPU per operation (what QUIC and RocksDB need alone): 2.0 times that was used"),
+        "{text}"
+    );
 }
 
 #[test]
