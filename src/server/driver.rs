@@ -141,7 +141,7 @@ impl<'seat> Driver<'seat> {
     }
 
     /// Until there is something to do.
-    async fn wait(&self) {
+    async fn wait(&mut self) {
         let pin_at = self.unpinned.then(|| self.pinned_at.after(PIN_EVERY));
         let due = self.shard.next_deadline().into_iter().chain(self.stop_at).chain(pin_at).min();
         let Some(due) = due else { return self.inbox.filled().await };
@@ -152,8 +152,9 @@ impl<'seat> Driver<'seat> {
     }
 
     /// Whether a timer of the machine is due.
-    fn is_due(&self) -> bool {
-        self.shard.next_deadline().is_some_and(|due| due <= self.clock.instant())
+    fn is_due(&mut self) -> bool {
+        let now = self.clock.instant();
+        self.shard.next_deadline().is_some_and(|due| due <= now)
     }
 
     /// Pins up a report when there is something new and the last one is old enough. What happens last before a pause

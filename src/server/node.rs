@@ -217,6 +217,7 @@ impl Control {
         let mut store = Store::open(StoreOptions {
             path: config.data_dir.clone(),
             block_cache_bytes: memory(config.storage.block_cache),
+            item_cache_bytes: memory(config.storage.item_cache) / usize::from(config.shards).max(1),
             write_buffer_bytes: memory(config.storage.write_buffers),
             durability,
             interval,

@@ -500,10 +500,10 @@ impl World {
         // Its copies were compared with all other owners'.
         let doubts = node.seats.iter().any(|seat| seat.shard.as_ref().is_none_or(Shard::is_unverified));
         node.unverified &= doubts;
-        let node = &self.nodes[usize::from(seat.node)];
-        let Some(place) = node.seats.get(usize::from(seat.shard)) else { return };
-        let Some(shard) = &place.shard else { return };
-        if shard.counters().rot_found > 0 && !node.rotten {
+        let (rotten, slowness) = (node.rotten, node.slowness);
+        let Some(place) = node.seats.get_mut(usize::from(seat.shard)) else { return };
+        let Some(shard) = &mut place.shard else { return };
+        if shard.counters().rot_found > 0 && !rotten {
             let text = format!(
                 "shard {} of n{} found that bytes changed without a write, on a disk where none did",
                 seat.shard,
@@ -525,7 +525,7 @@ impl World {
         let next = if place.inbox.is_empty() {
             shard.next_deadline().map(|at| at.as_nanos().max(self.now + 1))
         } else {
-            Some(self.now + 10_000 * node.slowness)
+            Some(self.now + 10_000 * slowness)
         };
         if let Some(at) = next {
             self.schedule_turn(seat, at);

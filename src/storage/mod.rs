@@ -47,6 +47,7 @@ mod directory;
 mod family;
 mod flusher;
 mod hints;
+mod items;
 mod meta;
 mod pool;
 mod published;

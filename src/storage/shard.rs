@@ -29,6 +29,7 @@ use rocksdb::{BoundColumnFamily, ReadOptions, ReadTier, WriteBatch, WriteOptions
 use super::database::{Database, Failed, is_cache_miss};
 use super::family::{Family, FamilyName};
 use super::hints::all_hints;
+use super::items::ItemCache;
 use super::pool::{Job, Queue, ReadCompletion, Task};
 use super::scan::{Scan, missing, rows_of_kind};
 use crate::protocol::replica::{
@@ -76,6 +77,7 @@ pub struct ShardSeat {
     database: Arc<Database>,
     queue: Arc<Queue>,
     callbacks: Arc<ShardCallbacks>,
+    item_cache_bytes: usize,
     /// The store counts these.
     _token: Arc<()>,
 }
@@ -89,6 +91,8 @@ pub struct ShardStorage<'seat> {
     columns: Vec<Option<Column<'seat>>>,
     /// What is kept for other nodes, of all partitions.
     hints: Option<Column<'seat>>,
+    /// What was read or written last. Nobody else writes to these partitions, so it is never behind.
+    items: ItemCache,
     /// Reads memtables and block cache, and gives up instead of going to the disk.
     cache_only: ReadOptions,
     write: WriteOptions,
@@ -101,10 +105,16 @@ struct Column<'seat> {
 }
 
 impl ShardSeat {
-    pub(super) fn new(database: Arc<Database>, queue: Arc<Queue>, callbacks: ShardCallbacks, token: Arc<()>) -> Self {
+    pub(super) fn new(
+        database: Arc<Database>,
+        queue: Arc<Queue>,
+        callbacks: ShardCallbacks,
+        item_cache_bytes: usize,
+        token: Arc<()>,
+    ) -> Self {
         let callbacks = Arc::new(callbacks);
         database.board().enrol(&callbacks);
-        Self { database, queue, callbacks, _token: token }
+        Self { database, queue, callbacks, item_cache_bytes, _token: token }
     }
 
     /// The storage, with the handles of all partitions resolved.
@@ -118,6 +128,7 @@ impl ShardSeat {
             callbacks: &self.callbacks,
             columns: Vec::new(),
             hints: None,
+            items: ItemCache::new(self.item_cache_bytes),
             cache_only,
             write: WriteOptions::default(),
         };
@@ -151,6 +162,7 @@ impl ShardStorage<'_> {
             if let Some(column) = self.column_of(mutation) {
                 column.family.mark_written(tick);
             }
+            self.items.note(mutation);
         }
         Ok(sequence)
     }
@@ -200,6 +212,9 @@ impl ShardStorage<'_> {
 
 impl Storage for ShardStorage<'_> {
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup {
+        if let Some(record) = self.items.find(key.as_bytes()) {
+            return Lookup::Ready(Ok(Some(record)));
+        }
         if !key.is_hint() && self.column(partition).is_none() {
             return Lookup::Ready(Err(missing(partition)));
         }
@@ -209,7 +224,13 @@ impl Storage for ShardStorage<'_> {
         };
         let Some(column) = column else { return Lookup::Ready(Err(missing(partition))) };
         match self.database.db().get_pinned_cf_opt(&column.handle, key.as_bytes(), &self.cache_only) {
-            Ok(found) => Lookup::Ready(Ok(found.map(|value| Bytes::copy_from_slice(&value)))),
+            Ok(found) => {
+                let record = found.map(|value| Bytes::copy_from_slice(&value));
+                if let Some(record) = &record {
+                    self.items.keep(key.as_bytes(), record.clone());
+                }
+                Lookup::Ready(Ok(record))
+            }
             Err(error) if is_cache_miss(&error) => {
                 match self.hand_over(id, Task::Read { partition, key: key.clone() }) {
                     Ok(()) => Lookup::Pending,
@@ -218,6 +239,10 @@ impl Storage for ShardStorage<'_> {
             }
             Err(error) => Lookup::Ready(Err(self.database.unreadable(FamilyName::Partition(partition), error))),
         }
+    }
+
+    fn distrust_memory(&mut self) {
+        self.items.clear();
     }
 
     fn scan(&mut self, id: ReadId, partition: PartitionId, range: ScanRange) {

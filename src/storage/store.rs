@@ -33,6 +33,8 @@ pub struct StoreOptions {
     pub path: PathBuf,
     /// Most bytes of blocks, filters and indexes kept in memory, for all partitions. More: fewer reads of the disk.
     pub block_cache_bytes: usize,
+    /// Most bytes of items that one shard keeps in memory. More: fewer lookups in RocksDB.
+    pub item_cache_bytes: usize,
     /// Most bytes of writes kept in memory before the oldest are flushed. More: fewer and larger table files, and a
     /// longer log to read after an unclean stop (up to twice this). Shared by all partitions; 4 MiB for each busy one
     /// is a good measure.
@@ -330,7 +332,8 @@ impl Store {
     #[must_use]
     pub fn shard_seat(&self, callbacks: ShardCallbacks) -> ShardSeat {
         let token = Arc::clone(&self.seats);
-        ShardSeat::new(Arc::clone(&self.database), Arc::clone(self.pool.queue()), callbacks, token)
+        let items = self.options.item_cache_bytes;
+        ShardSeat::new(Arc::clone(&self.database), Arc::clone(self.pool.queue()), callbacks, items, token)
     }
 
     /// Closes the store: everything that was committed is on the disk, the next boot is a clean one and has no log to

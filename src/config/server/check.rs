@@ -21,6 +21,8 @@ const INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
 const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 const QUORUM_DEFAULT: u8 = 2;
 const MEMORY_DEFAULT: ByteSize = ByteSize::new(256 << 20);
+const ITEM_CACHE_DEFAULT: ByteSize = ByteSize::new(64 << 20);
+const ITEM_CACHE_MIN: ByteSize = ByteSize::new(1 << 20);
 const HTTP_PORT_DEFAULT: u16 = 7480;
 const HINTS_DEFAULT: ByteSize = ByteSize::new(1 << 30);
 const HINTS_MIN: ByteSize = ByteSize::new(1 << 20);
@@ -283,6 +285,7 @@ fn refuse_idle(document: &Document, data: &raw::Data, mode: &str) -> Result<(), 
 fn storage(document: &Document, storage: &raw::Storage) -> Result<StorageConfig, ConfigError> {
     Ok(StorageConfig {
         block_cache: bytes(document, &storage.block_cache, MEMORY_DEFAULT, BLOCK_CACHE_MIN, MEMORY_MAX)?,
+        item_cache: bytes(document, &storage.item_cache, ITEM_CACHE_DEFAULT, ITEM_CACHE_MIN, MEMORY_MAX)?,
         write_buffers: bytes(document, &storage.write_buffers, MEMORY_DEFAULT, WRITE_BUFFERS_MIN, MEMORY_MAX)?,
         read_threads: document.within(storage.read_threads.as_ref(), READ_THREADS_DEFAULT, 1..=READ_THREADS_MAX)?,
         hint_bytes_max: bytes(document, &storage.hint_bytes_max, HINTS_DEFAULT, HINTS_MIN, MEMORY_MAX)?,

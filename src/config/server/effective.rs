@@ -51,6 +51,7 @@ impl ServerConfig {
             ("http.data.socket", socket),
             ("http.data.listen", listen),
             ("storage.block_cache", Some(text(&self.storage.block_cache))),
+            ("storage.item_cache", Some(text(&self.storage.item_cache))),
             ("storage.write_buffers", Some(text(&self.storage.write_buffers))),
             ("storage.read_threads", Some(self.storage.read_threads.to_string())),
             ("storage.hint_bytes_max", Some(text(&self.storage.hint_bytes_max))),

@@ -163,6 +163,9 @@ section! {
         /// Memory for blocks that were read: more saves reads from the disk.
         block_cache: Bytes = Default "\"256 MiB\"",
 
+        /// Memory for the items that were read or written last: a read that finds its item there costs a third.
+        item_cache: Bytes = Default "\"64 MiB\"",
+
         /// Memory for writes that are not yet in files: more means fewer files, and a longer start after a power loss.
         write_buffers: Bytes = Default "\"256 MiB\"",
 

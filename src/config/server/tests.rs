@@ -45,6 +45,7 @@ listen = "10.0.0.2:7443"
 
 [storage]
 block_cache = "1 GiB"
+item_cache = "128 MiB"
 write_buffers = 67108864
 read_threads = 8
 hint_bytes_max = "2 GiB"
@@ -103,6 +104,7 @@ fn small_file_takes_every_default() {
         http: HttpConfig { listen: "127.0.0.1:7480".parse().unwrap(), hosts: vec![], data: HttpData::Off },
         storage: StorageConfig {
             block_cache: ByteSize::new(256 << 20),
+            item_cache: ByteSize::new(64 << 20),
             write_buffers: ByteSize::new(256 << 20),
             read_threads: 2,
             disk_reserve: None,
@@ -140,6 +142,7 @@ fn whole_file_sets_every_field() {
         },
         storage: StorageConfig {
             block_cache: ByteSize::new(1 << 30),
+            item_cache: ByteSize::new(128 << 20),
             write_buffers: ByteSize::new(64 << 20),
             read_threads: 8,
             disk_reserve: Some(ByteSize::new(3 << 30)),
@@ -267,6 +270,7 @@ fn numbers_outside_their_limits_are_refused_with_them() {
         &with_section("[storage]\nblock_cache = \"1 MiB\""),
         "11: storage.block_cache = \"1 MiB\": use 8 MiB to 1024 GiB",
     );
+    refused(&with_section("[storage]\nitem_cache = 0"), "11: storage.item_cache = 0: use 1 MiB to 1024 GiB");
     refused(&with_section("[storage]\nwrite_buffers = 1"), "11: storage.write_buffers = 1: use 16 MiB to 1024 GiB");
 }
 

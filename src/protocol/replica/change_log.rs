@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BufMut, Bytes};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::KeyKind;
 use super::{ItemKey, ReadError};
@@ -51,7 +52,8 @@ struct Entry {
     sequence: u64,
     bytes: usize,
     wall: WallTime,
-    write_ids: Vec<WriteId>,
+    /// How many of `write_ids` are its.
+    changes: usize,
 }
 
 /// The log's bounds and its index by write id; the entries themselves are on disk.
@@ -60,7 +62,10 @@ pub struct ChangeLog {
     entries: VecDeque<Entry>,
     bytes: usize,
     next: u64,
-    by_write_id: BTreeMap<WriteId, (Dot, ItemKey)>,
+    /// Of all entries, in their order.
+    write_ids: VecDeque<WriteId>,
+    /// The write's dot, and the hash of the item's key: with the keys themselves it would be most of a node's memory.
+    by_write_id: BTreeMap<WriteId, (Dot, u64)>,
 }
 
 impl ChangeSet {
@@ -145,7 +150,7 @@ impl ChangeLog {
         }
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes;
-        for id in entry.write_ids {
+        for id in self.write_ids.drain(..entry.changes) {
             self.by_write_id.remove(&id);
         }
         Some((entry.sequence, change_key(entry.sequence)))
@@ -154,20 +159,25 @@ impl ChangeLog {
     /// The dot that a write got at this item, if it is still in the log.
     #[must_use]
     pub fn find(&self, write_id: WriteId, key: &ItemKey) -> Option<Dot> {
-        self.by_write_id.get(&write_id).filter(|(_, at)| at == key).map(|(dot, _)| *dot)
+        let (dot, at) = self.by_write_id.get(&write_id)?;
+        (*at == hash_of(key)).then_some(*dot)
     }
 
     fn index(&mut self, set: &ChangeSet, bytes: usize, wall: WallTime) {
-        let mut write_ids = Vec::with_capacity(set.stored.len());
         for change in &set.stored {
             // The first dot of a write stays its name: a later one is a retry that came another way.
-            self.by_write_id.entry(change.write_id).or_insert_with(|| (change.dot, change.key.clone()));
-            write_ids.push(change.write_id);
+            self.by_write_id.entry(change.write_id).or_insert_with(|| (change.dot, hash_of(&change.key)));
+            self.write_ids.push_back(change.write_id);
         }
-        self.entries.push_back(Entry { sequence: self.next, bytes, wall, write_ids });
+        self.entries.push_back(Entry { sequence: self.next, bytes, wall, changes: set.stored.len() });
         self.bytes += bytes;
         self.next += 1;
     }
+}
+
+/// What an item's key is told apart by, beside the 128 bits of the write id.
+fn hash_of(key: &ItemKey) -> u64 {
+    xxh3_64(key.as_bytes())
 }
 
 /// The storage key of an entry.

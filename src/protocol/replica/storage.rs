@@ -141,6 +141,10 @@ pub trait Storage {
     /// is `Pending` and read elsewhere.
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup;
 
+    /// The disk was found to hold something else than what was written: what is kept of it in memory is to be dropped,
+    /// so that reads meet the damage and have it repaired.
+    fn distrust_memory(&mut self) {}
+
     /// Begins to list item keys; the page goes to `Shard::handle_scan` with the id.
     fn scan(&mut self, id: ReadId, partition: PartitionId, range: ScanRange);
 

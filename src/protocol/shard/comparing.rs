@@ -107,7 +107,10 @@ impl Shard {
                     Built::Partly => {}
                     Built::Kept => self.counters.trees_built += 1,
                     Built::Verified => self.counters.trees_verified += 1,
-                    Built::Differs => self.counters.rot_found += 1,
+                    Built::Differs => {
+                        self.counters.rot_found += 1;
+                        storage.distrust_memory();
+                    }
                 }
                 self.look_by(now.instant);
             }

@@ -6,7 +6,7 @@
 //! "unreadable" here too.
 
 use super::items::LocalCopy;
-use super::operation::Timer;
+use super::timers::Timer;
 use super::reading::remaining_ms;
 use super::{Now, Output, Shard};
 use crate::protocol::coordinator::{Replied, Slot};

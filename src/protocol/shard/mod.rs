@@ -44,6 +44,7 @@ mod serving;
 mod settling;
 mod standing_in;
 mod throttle;
+mod timers;
 mod trees;
 mod view;
 mod writing;
@@ -72,6 +73,7 @@ use self::reaping::Reaping;
 use self::release::Release;
 use self::restoring::Restores;
 use self::throttle::Throttle;
+use self::timers::Timer;
 use crate::protocol::coordinator::Copied;
 use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
 use crate::protocol::ring::{KeyHash, partition_of};
@@ -373,7 +375,7 @@ impl Shard {
 
     /// When [`Shard::handle_tick`] is due next.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&mut self) -> Option<Instant> {
         let background = self.next_handoff().into_iter().chain(self.next_exchange()).chain(self.next_reaping());
         self.operations.next_timer().into_iter().chain(background).min()
     }
@@ -382,9 +384,9 @@ impl Shard {
     pub fn handle_tick(&mut self, now: Now, storage: &mut dyn Storage) {
         while let Some((correlation, timer)) = self.operations.pop_due(now.instant) {
             match timer {
-                operation::Timer::Deadline => self.deadline_passed(now, correlation),
-                operation::Timer::Hedge => self.hedge(now, correlation, storage),
-                operation::Timer::Silence => self.silence(now, correlation, storage),
+                Timer::Deadline => self.deadline_passed(now, correlation),
+                Timer::Hedge => self.hedge(now, correlation, storage),
+                Timer::Silence => self.silence(now, correlation, storage),
             }
         }
         self.tick_handoff(now, storage);

@@ -1,11 +1,9 @@
 //! Requests under way, and their timers.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use bytes::Bytes;
 use slab::Slab;
 
+use super::timers::{Timer, Timers};
 use super::{PeerIndex, Source, Verb};
 use crate::protocol::coordinator::{Get, Put, Slot};
 use crate::protocol::replica::ItemKey;
@@ -246,21 +244,12 @@ pub(super) struct Relay {
     pub(super) last_failure: Option<crate::protocol::wire::Failure>,
 }
 
-/// What a timer was armed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    Deadline,
-    Hedge,
-    /// An owner is silent for longer than it ever is.
-    Silence,
-}
-
 /// Everything under way.
 #[derive(Debug)]
 pub(super) struct Operations {
     slab: Slab<Operation>,
     relays: Slab<Relay>,
-    timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
+    timers: Timers,
     next_tag: u32,
     /// Operations whose clients were told.
     lingering: usize,
@@ -272,7 +261,7 @@ pub(super) struct Operations {
 impl Operations {
     /// Nothing under way; from `bytes_max` bytes on nothing more is begun.
     pub(super) fn new(bytes_max: usize) -> Self {
-        let (slab, relays, timers) = (Slab::new(), Slab::new(), BinaryHeap::new());
+        let (slab, relays, timers) = (Slab::new(), Slab::new(), Timers::default());
         Self { slab, relays, timers, next_tag: 0, lingering: 0, bytes: 0, bytes_max }
     }
 
@@ -431,23 +420,33 @@ impl Operations {
     }
 
     pub(super) fn arm(&mut self, at: Instant, id: u64, timer: Timer) {
-        self.timers.push(Reverse((at, id, timer)));
+        self.timers.arm(at, id, timer);
     }
 
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _, _))| *at)
+    /// When the next timer is due whose subject is still under way.
+    pub(super) fn next_timer(&mut self) -> Option<Instant> {
+        self.first_timer().map(|(at, _, _)| at)
     }
 
     /// The next timer that is due and whose subject is still under way.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(u64, Timer)> {
-        while self.next_timer().is_some_and(|at| at <= now) {
-            let Some(Reverse((_, id, timer))) = self.timers.pop() else { break };
-            let alive = if Self::is_relay(id) { self.relay_mut(id).is_some() } else { self.get_mut(id).is_some() };
-            if alive {
-                return Some((id, timer));
-            }
+        let (at, id, timer) = self.first_timer()?;
+        if at > now {
+            return None;
         }
-        None
+        self.timers.pop(timer);
+        Some((id, timer))
+    }
+
+    fn first_timer(&mut self) -> Option<(Instant, u64, Timer)> {
+        let Self { slab, relays, timers, .. } = self;
+        timers.first(|id| {
+            let (at, tag) = place(id & !RELAY);
+            match Self::is_relay(id) {
+                true => relays.get(at).is_some_and(|relay| relay.tag == tag),
+                false => slab.get(at).is_some_and(|operation| operation.tag == tag),
+            }
+        })
     }
 
     /// Never 0 and below 2^29, so that names never repeat soon and bits 61 to 63 are free.

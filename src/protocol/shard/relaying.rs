@@ -3,7 +3,8 @@
 //! Owners are asked one after the other. Asking the next one is safe for a write because it carries its write id: an
 //! owner that already has it answers with the dot that it got.
 
-use super::operation::{Relay, Request, Timer};
+use super::operation::{Relay, Request};
+use super::timers::Timer;
 use super::reading::remaining_ms;
 use super::{Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::replica::Storage;

@@ -9,7 +9,8 @@
 
 use std::sync::Arc;
 
-use super::operation::{Relay, Role, Stage, Timer};
+use super::operation::{Relay, Role, Stage};
+use super::timers::Timer;
 use super::reading::remaining_ms;
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::coordinator::{Put, Slot};

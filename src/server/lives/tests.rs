@@ -18,6 +18,7 @@ fn home() -> Home {
     let store = Store::open(StoreOptions {
         path: directory.path().to_owned(),
         block_cache_bytes: 1 << 20,
+        item_cache_bytes: 1 << 20,
         write_buffer_bytes: 1 << 20,
         durability: Durability::Os,
         interval: Duration::from_millis(100),

@@ -58,6 +58,7 @@ fn options(path: &Path, durability: Durability) -> StoreOptions {
     StoreOptions {
         path: path.to_owned(),
         block_cache_bytes: 8 << 20,
+        item_cache_bytes: 1 << 20,
         write_buffer_bytes: 16 << 20,
         durability,
         interval: Duration::from_millis(10),
