@@ -21,7 +21,7 @@ pub enum ReportFileError {
     },
     /// Something else than a report.
     #[error(
-        "{} is no report of `quorate bench`: {reason}; pass a file that was written with --json", path.display()
+        "{} is no report of `quorate bench`: {reason}; pass a file that was written with --out", path.display()
     )]
     NotReport {
         /// Which.
@@ -131,7 +131,7 @@ mod tests {
         let path = Path::new("a.json");
         let refused = |text: &str| Report::parse(path, text.as_bytes()).unwrap_err().to_string();
         let error = refused("{\"format\": 1, \"runs\": 3}");
-        assert!(error.starts_with("a.json is no report of `quorate bench`: ") && error.contains("--json"), "{error}");
+        assert!(error.starts_with("a.json is no report of `quorate bench`: ") && error.contains("--out"), "{error}");
         assert!(refused("").contains("EOF"), "{}", refused(""));
         assert!(refused("[1, 2]").contains("a.json"));
         let newer = refused("{\"format\": 99, \"something\": \"else\"}");

@@ -32,7 +32,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cluster::{LocalError, OwnDirectory};
-use super::report::{Floor, FloorStep, Run};
+use super::report::{Cluster, Floor, FloorStep, Report, Run};
 use super::settings::{Mix, Pace, ValueSize};
 use crate::pki::{AuthorityError, CredentialsError, TlsError};
 use crate::protocol::types::AddressError;
@@ -81,6 +81,63 @@ impl Default for FloorPlan {
             dir: None,
         }
     }
+}
+
+impl FloorPlan {
+    /// What stands beside these runs: their sizes of values and their requests in flight; none when the floor knows
+    /// nothing of any.
+    #[must_use]
+    pub fn beside(report: &Report) -> Option<Self> {
+        let known = report.runs.iter().filter(|run| {
+            run.settings.mix.scan == 0 && bytes_of(run) <= VALUE_BYTES_MAX as f64 && in_flight_of(run).is_some()
+        });
+        // Open loops stand beside the nearest closed one, where there are any.
+        let (closed, open): (Vec<&Run>, Vec<&Run>) = known.partition(|run| run.settings.pace == Pace::Closed);
+        let mut value_bytes: Vec<usize> = closed.iter().chain(&open).map(|run| whole(bytes_of(run))).collect();
+        let runs = if closed.is_empty() { open } else { closed };
+        let depths = runs.iter().filter_map(|run| in_flight_of(run));
+        let mut in_flight: Vec<usize> = depths.map(|depth| whole(depth).clamp(1, IN_FLIGHT_MAX)).collect();
+        for numbers in [&mut value_bytes, &mut in_flight] {
+            numbers.sort_unstable();
+            numbers.dedup();
+        }
+        let Cluster { nodes, partitions, replicas, read_quorum, .. } = report.cluster;
+        // Deeper first, as the table of a suite has it.
+        in_flight.reverse();
+        (!value_bytes.is_empty()).then(|| Self {
+            value_bytes,
+            in_flight,
+            nodes,
+            replicas,
+            read_quorum,
+            partitions: u16::try_from(partitions).unwrap_or(u16::MAX),
+            ..Self::default()
+        })
+    }
+}
+
+/// Bytes of a run's values, on average.
+fn bytes_of(run: &Run) -> f64 {
+    match run.settings.value {
+        ValueSize::Fixed(bytes) => bytes as f64,
+        ValueSize::Uniform { min, max } => f64::midpoint(min as f64, max as f64),
+    }
+}
+
+/// Requests of a run that are under way at once; none of a run that has no sum.
+fn in_flight_of(run: &Run) -> Option<f64> {
+    match run.settings.pace {
+        Pace::Closed => Some(run.settings.in_flight as f64),
+        // Little's law: as many are under way as come while one is.
+        Pace::Constant(rate) | Pace::Poisson(rate) => Some(rate * run.all().ok()?.service.mean() / 1e6),
+    }
+}
+
+/// A size or a number in flight as a whole number.
+fn whole(value: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between its bounds it has neither")]
+    let whole = value.clamp(0.0, VALUE_BYTES_MAX as f64).round() as usize;
+    whole
 }
 
 /// What an operation is.
@@ -266,17 +323,8 @@ impl Floor {
     /// enough was measured, or for scans, of which the floor knows nothing.
     #[must_use]
     pub fn needed_by(&self, run: &Run) -> Option<f64> {
-        let settings = &run.settings;
-        let bytes = match settings.value {
-            ValueSize::Fixed(bytes) => bytes as f64,
-            ValueSize::Uniform { min, max } => f64::midpoint(min as f64, max as f64),
-        };
-        let in_flight = match settings.pace {
-            Pace::Closed => settings.in_flight as f64,
-            // Little's law: as many are under way as come while one is.
-            Pace::Constant(rate) | Pace::Poisson(rate) => rate * run.all().ok()?.service.mean() / 1e6,
-        };
-        let Mix { get, put, delete, scan, read_modify_write, insert } = settings.mix;
+        let (bytes, in_flight) = (bytes_of(run), in_flight_of(run)?);
+        let Mix { get, put, delete, scan, read_modify_write, insert } = run.settings.mix;
         if scan > 0 {
             return None;
         }
@@ -339,6 +387,26 @@ mod tests {
         assert!(refused(|plan| plan.value_bytes.push(1 << 20)));
         assert!(refused(|plan| plan.time = Duration::ZERO));
         assert!(refused(|plan| plan.read_quorum = 4));
+    }
+
+    #[test]
+    fn plan_beside_runs_has_their_sizes_and_depths_once() {
+        let run = |bytes, pace, in_flight| {
+            let mut run = crate::load::specimen::run("a", &[1000.0; 5], &[3000.0; 5]);
+            (run.settings.value, run.settings.pace, run.settings.in_flight) =
+                (ValueSize::Fixed(bytes), pace, in_flight);
+            run
+        };
+        let beside = |runs: Vec<Run>| FloorPlan::beside(&crate::load::specimen::report(runs));
+        let closed = |bytes, in_flight| run(bytes, Pace::Closed, in_flight);
+        let plan = beside(vec![closed(1024, 64), closed(128, 256), closed(1024, 256), run(128, Pace::Poisson(9.0), 7)]);
+        let plan = plan.expect("sizes that it knows");
+        assert_eq!((plan.value_bytes.as_slice(), plan.in_flight.as_slice()), (&[128, 1024][..], &[256, 64][..]));
+        assert_eq!(check(&plan).map_err(|error| error.to_string()), Ok(()));
+        let open = beside(vec![run(128, Pace::Poisson(20_000.0), 1024)]).expect("a size that it knows");
+        assert!((20..60).contains(&open.in_flight[0]), "20000/s of some 1.5 ms: {:?}", open.in_flight);
+        assert_eq!(beside(vec![closed(1 << 20, 64)]), None);
+        assert_eq!(beside(Vec::new()), None);
     }
 
     #[test]

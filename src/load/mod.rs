@@ -35,11 +35,13 @@ pub mod mix;
 pub mod page;
 pub mod place;
 pub mod processes;
+pub mod recovery;
 pub mod report;
 pub mod run;
 pub mod script;
 pub mod search;
 pub mod settings;
+pub mod suite;
 pub mod values;
 pub mod watch;
 

@@ -44,10 +44,10 @@ pub(super) struct LoadArgs {
     /// Open loop: so many requests a second, whatever the answers do; latencies count from the time at which each was
     /// to be sent. Without it the next request is sent when one is answered (closed loop).
     #[arg(long, value_name = "PER_SECOND")]
-    rate: Option<f64>,
+    pub(super) rate: Option<f64>,
     /// The rate on average, at random times, as independent users send; else at even intervals.
     #[arg(long, requires = "rate")]
-    poisson: bool,
+    pub(super) poisson: bool,
     /// Measured time, whole seconds.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     duration: Duration,
@@ -76,6 +76,11 @@ pub(super) struct LoadArgs {
 }
 
 impl LoadArgs {
+    /// Whether a rate was said.
+    pub(super) const fn is_paced(&self) -> bool {
+        self.rate.is_some()
+    }
+
     /// The settings, checked. The profile's timeout is not known yet.
     pub(super) fn check(&self) -> anyhow::Result<Settings> {
         let pace = match (self.rate, self.poisson) {
@@ -148,6 +153,6 @@ fn value_size(text: &str) -> Result<ValueSize, String> {
 }
 
 /// For clap: a time.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write a time such as 10s or 5m"))
 }

@@ -1,10 +1,18 @@
 //! `quorate bench`: what a cluster does under load, and what that costs.
 
 mod assist;
+mod compare;
+mod floor;
 mod load;
+mod output;
+mod page;
 mod progress;
 mod run;
+mod search;
+mod suite;
 mod table;
+mod target;
+mod timeline;
 
 use clap::{Args, Subcommand};
 
@@ -24,6 +32,12 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum BenchWhat {
     Run(Box<run::RunArgs>),
+    Search(Box<search::SearchArgs>),
+    Timeline(Box<timeline::TimelineArgs>),
+    Suite(suite::SuiteArgs),
+    Floor(floor::FloorArgs),
+    Compare(compare::CompareArgs),
+    Page(page::PageArgs),
     Assist(assist::AssistArgs),
 }
 
@@ -34,6 +48,12 @@ enum BenchWhat {
 pub fn run(args: &BenchArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     match &args.what {
         BenchWhat::Run(args) => run::run(args, contact),
+        BenchWhat::Search(args) => search::run(args, contact),
+        BenchWhat::Timeline(args) => timeline::run(args),
+        BenchWhat::Suite(args) => suite::run(args),
+        BenchWhat::Floor(args) => floor::run(args),
+        BenchWhat::Compare(args) => compare::run(args),
+        BenchWhat::Page(args) => page::run(args),
         BenchWhat::Assist(args) => assist::run(args, contact),
     }
 }

@@ -1,27 +1,25 @@
-//! `quorate bench run`: one run against a running cluster.
+//! `quorate bench run`: one load, once or several times.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
 use clap::Args;
 
 use super::super::connection::Contact;
 use super::super::outcome::Outcome;
-use super::super::screen;
+use super::floor;
 use super::load::LoadArgs;
+use super::output::OutputArgs;
 use super::progress::Show;
 use super::table;
-use crate::load::place::Located;
-use crate::load::processes::{Companion, run_together};
-use crate::load::report::{Cluster, Report};
+use super::target::{LocalArgs, Target, on_local, on_running};
+use crate::load::report::{Cluster, Report, Run};
 use crate::load::run::Preparation;
+use crate::load::settings::Settings;
 
-/// Load a running cluster, and measure rate, latencies and cost.
+/// Load a cluster, and measure rate, latencies and cost.
 ///
-/// All keys are written first. With --rate latencies count from the time at which each request was to be sent, so a
-/// standstill is charged to all that would have been asked in it; without, so many requests are kept in flight, and the
-/// latencies say nothing about a cluster at rest. CPU and memory of nodes are counted when they run on this machine.
+/// The cluster is the profile's, or with --local three server processes that are started for it and removed. All keys
+/// are written first. With --rate latencies count from the time at which each request was to be sent, so a standstill
+/// is charged to all that would have been asked in it; without, so many requests are kept in flight, and the latencies
+/// say nothing about a cluster at rest. CPU and memory of nodes are counted when they run on this machine.
 ///
 /// Exit code 1 when the run is invalid: values are not what was acknowledged (--verify), no request succeeded, or the
 /// items have several versions without --blind.
@@ -29,15 +27,23 @@ use crate::load::run::Preparation;
 pub(super) struct RunArgs {
     #[command(flatten)]
     load: LoadArgs,
-    /// Do not write the keys first: they are there from an earlier run, and are read instead.
-    #[arg(long, visible_alias = "skip-load")]
-    keep: bool,
-    /// Also write the report to a file, JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-    /// Print the report as JSON instead of a table.
+    /// On a cluster of three server processes on this machine, which is started for the run and removed after it.
     #[arg(long)]
-    json: bool,
+    local: bool,
+    #[command(flatten)]
+    cluster: LocalArgs,
+    /// Do not write the keys first: they are there from an earlier run, and are read instead.
+    #[arg(long, visible_alias = "skip-load", conflicts_with = "local")]
+    keep: bool,
+    /// Make the run so many times: a comparison then knows how much runs differ from each other.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    repeat: u64,
+    /// Measure afterwards what QUIC and RocksDB alone need on this machine [default: with --local].
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes",
+          value_parser = clap::builder::BoolishValueParser::new())]
+    floor: Option<bool>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Runs the subcommand.
@@ -47,49 +53,37 @@ pub(super) struct RunArgs {
 /// cannot be written.
 pub(super) fn run(args: &RunArgs, contact: &Contact) -> anyhow::Result<Outcome> {
     let mut settings = args.load.check()?;
-    if let Some(out) = &args.out {
-        try_to_write(out)?;
+    if !args.local {
+        args.cluster.check_absent()?;
     }
-    settings.timeout = contact.options(args.load.timeout)?.timeouts.request;
-    let preparation = if args.keep { Preparation::Keep } else { Preparation::Load };
-    let companion = companion(contact)?;
-    let report = contact.with_client(args.load.timeout, async |client| {
-        let cluster = Cluster::ask(client).await?;
-        let Located { watched, remarks } = Located::of(&client.view().roster);
-        let mut show = Show::default();
-        let run = run_together(client, &settings, preparation, &companion, &watched, &mut show).await;
-        show.finish();
-        let mut run = run?;
-        run.warnings.extend(remarks);
-        Ok(Report::new(cluster, vec![run]))
-    })?;
-    publish(&report, args.out.as_deref(), args.json)
+    args.output.try_to_write()?;
+    let (cluster, runs) = if args.local {
+        on_local(&args.cluster.options(), settings.timeout, async |target| args.runs(target, &settings).await)?
+    } else {
+        settings.timeout = contact.options(args.load.timeout)?.timeouts.request;
+        on_running(contact, args.load.timeout, async |target| args.runs(target, &settings).await)?
+    };
+    let mut report = Report::new(cluster, runs);
+    if args.floor.unwrap_or(args.local) {
+        report.floor = floor::beside(&report, args.cluster.dir.as_deref(), floor::TIME)?;
+    }
+    args.output.publish(&report, table::render)
 }
 
-/// How other client processes are started.
-pub(super) fn companion(contact: &Contact) -> anyhow::Result<Companion> {
-    let program = std::env::current_exe().context("cannot tell where this program is, to start another of it")?;
-    let mut arguments = contact.arguments();
-    arguments.extend(["bench", "assist"].map(Into::into));
-    Ok(Companion { program, arguments })
-}
-
-/// Before an hour of measuring, not after it.
-pub(super) fn try_to_write(path: &Path) -> anyhow::Result<()> {
-    let opened = File::options().create(true).append(true).open(path);
-    opened.map(drop).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Prints a report and writes it to its file.
-pub(super) fn publish(report: &Report, out: Option<&Path>, is_json: bool) -> anyhow::Result<Outcome> {
-    if let Some(out) = out {
-        let json = serde_json::to_vec_pretty(report)?;
-        fs::write(out, json).with_context(|| format!("cannot write {}", out.display()))?;
+impl RunArgs {
+    /// The repetitions. Each draws other numbers.
+    async fn runs(&self, target: &Target<'_>, settings: &Settings) -> anyhow::Result<(Cluster, Vec<Run>)> {
+        let mut runs = Vec::new();
+        for number in 0..self.repeat {
+            let settings = Settings { seed: settings.seed.wrapping_add(number), ..settings.clone() };
+            // Blind writes leave siblings, which a run after them would measure; loading merges them.
+            let is_there = self.keep || (number > 0 && !settings.blind);
+            let preparation = if is_there { Preparation::Keep } else { Preparation::Load };
+            let mut show = Show::default();
+            let run = target.run(&settings, preparation, &mut show).await;
+            show.finish();
+            runs.push(run?);
+        }
+        Ok((target.cluster.clone(), runs))
     }
-    match is_json {
-        true => screen::print_json(&serde_json::to_value(report)?)?,
-        false => screen::print(table::render(report).as_bytes())?,
-    }
-    let is_valid = report.runs.iter().all(|run| run.invalid.is_empty());
-    Ok(if is_valid { Outcome::Done } else { Outcome::Failed })
 }

@@ -13,7 +13,9 @@
 use std::fmt::Write as _;
 
 use super::super::screen::{Paint, paint};
+use crate::load::compare::OTHERS_MAX;
 use crate::load::mix::Kind;
+use crate::load::recovery::{Recovery, recoveries};
 use crate::load::report::{ALL, Cluster, Distribution, Floor, Machine, Operations, Report, Run};
 use crate::load::settings::Pace;
 
@@ -28,6 +30,94 @@ pub(super) fn render(report: &Report) -> String {
         out.push('\n');
     }
     out.push_str(&place(report));
+    out
+}
+
+/// A suite: a row a run.
+pub(super) fn render_suite(report: &Report) -> String {
+    format!("{}\n{}", steps(report), place(report))
+}
+
+/// A run second by second, with what was done to the cluster and how long it took to recover.
+pub(super) fn render_timeline(report: &Report) -> String {
+    let mut out = String::new();
+    for run in &report.runs {
+        let mut line = |text: &str| writeln!(out, "{}", text.trim_end()).expect("a String takes all that is written");
+        for text in grid(&seconds(run)) {
+            line(&text);
+        }
+        line("");
+        for Recovery { what, at, seconds, errors, max_us } in recoveries(run) {
+            let recovered = seconds.map_or_else(
+                || "not as before until the next event or the end".to_owned(),
+                |seconds| format!("as before within {:.0} s", (seconds + 1.0).floor()),
+            );
+            let longest = time(max_us);
+            line(&format!("  {what} at {at:.1} s: {recovered}; {errors} errors, longest {longest}"));
+        }
+        line("");
+        out.push_str(&render_run(run, report.floor.as_ref()));
+        out.push('\n');
+    }
+    out.push_str(&place(report));
+    out
+}
+
+/// Its seconds; an event stands in the second in which it was.
+fn seconds(run: &Run) -> Vec<Vec<String>> {
+    let head = ["second", "", "per s", "errors", "p50", "p99", "max"].map(str::to_owned).to_vec();
+    let rows = run.timeline.iter().map(|second| {
+        let is_in = |at: f64| (second.at as f64..(second.at + 1) as f64).contains(&at);
+        let events = run.events.iter().filter(|event| is_in(event.at)).map(|event| event.what.as_str());
+        vec![
+            second.at.to_string(),
+            events.collect::<Vec<_>>().join(", "),
+            second.operations.saturating_sub(second.errors).to_string(),
+            second.errors.to_string(),
+            time(second.p50_us),
+            time(second.p99_us),
+            time(second.max_us),
+        ]
+    });
+    std::iter::once(head).chain(rows).collect()
+}
+
+/// A row a run: rate, latencies, what it cost, and how many times the floor that is.
+pub(super) fn steps(report: &Report) -> String {
+    let head = ["run", "", "per s", "errors", "p50", "p99", "p99.9", "servers", "client", "floor", "x floor"]
+        .map(str::to_owned);
+    let rows = report.runs.iter().map(|run| {
+        let all = run.operations.get(ALL).cloned().unwrap_or_default();
+        let errors: u64 = all.errors.values().sum();
+        let at = |share: f64| time(all.latency.quantile(share));
+        let (servers, client) = (run.cpu_us(true), run.cpu_us(false));
+        let floor = report.floor.as_ref().and_then(|floor| floor.needed_by(run)).filter(|us| *us > 0.0);
+        let times = floor.filter(|_| servers > 0.0).map(|floor| format!("{:.1}", (servers + client) / floor));
+        vec![
+            run.name.clone(),
+            if run.invalid.is_empty() { String::new() } else { "invalid".to_owned() },
+            format!("{:.0}", run.rate()),
+            errors.to_string(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            format!("{servers:.1} us"),
+            format!("{client:.1} us"),
+            floor.map_or_else(|| "-".to_owned(), |us| format!("{us:.1} us")),
+            times.unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(head.to_vec()).chain(rows).collect();
+    let mut out = String::new();
+    for line in grid(&rows) {
+        writeln!(out, "{}", line.trim_end()).expect("a String takes all that is written to it");
+    }
+    let busiest = report.runs.iter().filter_map(|run| run.others).fold(0.0, f64::max);
+    if busiest > OTHERS_MAX {
+        let percent = busiest * 100.0;
+        writeln!(out, "\n  note: other processes used up to {percent:.0} % of the machine; repeat it on a quiet one")
+            .expect("a String takes all that is written to it");
+    }
     out
 }
 
@@ -183,7 +273,7 @@ fn details(run: &Run) -> Vec<String> {
 }
 
 /// Where it was measured.
-fn place(report: &Report) -> String {
+pub(super) fn place(report: &Report) -> String {
     let Machine { cpu, cores, memory_bytes, kernel } = &report.machine;
     let Cluster { nodes, partitions, replicas, read_quorum, write_quorum, durability, versions } = &report.cluster;
     let mut out = String::new();
@@ -222,7 +312,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// Rows in columns: the first two to the left, the others to the right.
-fn grid(rows: &[Vec<String>]) -> Vec<String> {
+pub(super) fn grid(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -66,6 +66,8 @@ pub(super) fn measure(
     let options = StoreOptions {
         path: path.to_owned(),
         block_cache_bytes: MEMORY_BYTES,
+        // A node finds recent items in front of RocksDB; the floor is RocksDB's.
+        item_cache_bytes: 0,
         write_buffer_bytes: MEMORY_BYTES,
         // No fsync: its cost is waiting, not CPU, and all writes of a moment share one.
         durability: Durability::Os,

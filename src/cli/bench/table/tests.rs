@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::load::report::{Event, FloorStep, Process, Schedule, Verification, Versions};
-use crate::load::settings::{Keys, Mix, Settings};
+use crate::load::settings::{Keys, Mix, Settings, ValueSize};
 
 fn operations(us: u64, errors: u64) -> Operations {
     let named = (errors > 0).then(|| ("unanswered".to_owned(), errors));
