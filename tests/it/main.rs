@@ -20,7 +20,7 @@
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
-//! | `benching` | `quorate bench` |
+//! | `benching`, `judging` | `quorate bench`: what it measures, and what it says of that |
 //! | `developing` | `quorate dev` |
 //! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
 //! | `configuring` | `quorate config`, the environment, man pages and completions |
@@ -54,6 +54,7 @@ mod flooding;
 mod full_disk;
 mod importing;
 mod input;
+mod judging;
 mod observing;
 mod production;
 mod refusals;
