@@ -8,6 +8,19 @@
 //!               Run (counts, distributions, seconds, processes) --> Report --> JSON, table, page; compare
 //! ```
 //!
+//! | module | noun |
+//! |---|---|
+//! | `settings`, `report` | what is asked, and what was found |
+//! | `run`, `processes` | one run: with this process alone, with several |
+//! | `sweep` | going over all keys, before and after |
+//! | `worker` | whoever takes a turn, asks and counts |
+//! | `schedule`, `alarm` | when requests are sent |
+//! | `mix`, `keys`, `values`, `chance` | what is drawn |
+//! | `items`, `contexts`, `ledger` | what is remembered of the keys, and what reads are checked against |
+//! | `recorder`, `tally` | counts while it runs, and the run that they become |
+//! | `usage`, `place` | CPU and memory of processes; which processes, and on what machine |
+//! | `watch` | who looks on |
+//!
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.
 
