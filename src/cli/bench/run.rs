@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -52,9 +53,9 @@ pub(super) fn run(args: &RunArgs, contact: &Contact) -> anyhow::Result<Outcome> 
     }
     settings.timeout = contact.options(args.load.timeout)?.timeouts.request;
     let preparation = if args.keep { Preparation::Keep } else { Preparation::Load };
-    let companion = companion(contact)?;
+    let companion = companion(contact, args.load.timeout)?;
     let report = contact.with_client(args.load.timeout, async |client| {
-        let cluster = Cluster::ask(client).await?;
+        let cluster = Cluster::ask(client).await;
         let Located { watched, remarks } = Located::of(&client.view().roster);
         let mut show = Show::default();
         let run = run_together(client, &settings, preparation, &companion, &watched, &mut show).await;
@@ -67,10 +68,13 @@ pub(super) fn run(args: &RunArgs, contact: &Contact) -> anyhow::Result<Outcome> 
 }
 
 /// How other client processes are started.
-pub(super) fn companion(contact: &Contact) -> anyhow::Result<Companion> {
+pub(super) fn companion(contact: &Contact, timeout: Option<Duration>) -> anyhow::Result<Companion> {
     let program = std::env::current_exe().context("cannot tell where this program is, to start another of it")?;
     let mut arguments = contact.arguments();
     arguments.extend(["bench", "assist"].map(Into::into));
+    if let Some(timeout) = timeout {
+        arguments.extend(["--timeout".into(), humantime::format_duration(timeout).to_string().into()]);
+    }
     Ok(Companion { program, arguments })
 }
 
