@@ -80,8 +80,9 @@ impl Meter {
     fn plain(&self, done: u64, elapsed: Duration, message: &str) -> String {
         let Self { verb, unit, total, .. } = self;
         let percent = done.saturating_mul(100).checked_div(*total).unwrap_or(100);
+        let beside = if message.is_empty() { String::new() } else { format!("; {message}") };
         if *unit == SECONDS {
-            return format!("{verb}: {done} of {total} {unit}; {message}");
+            return format!("{verb}: {done} of {total} {unit}{beside}");
         }
         let rate = done.saturating_sub(self.begun_at) as f64 / elapsed.as_secs_f64().max(0.001);
         let left = match total.saturating_sub(done) as f64 / rate {
@@ -91,7 +92,7 @@ impl Meter {
             }
             _ => String::new(),
         };
-        format!("{verb}: {done} of {total} {unit} ({percent} %), {rate:.0}/s{left}; {message}")
+        format!("{verb}: {done} of {total} {unit} ({percent} %), {rate:.0}/s{left}{beside}")
     }
 }
 

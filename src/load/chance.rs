@@ -1,4 +1,5 @@
-//! The random choices of a run, all from its seed: the same settings ask for the same operations in the same order.
+//! The random choices of a run, all from its seed: the same settings ask for the same operations at the same times, and
+//! for the same keys but for those that are passed over because they are being written.
 
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;

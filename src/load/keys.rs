@@ -7,9 +7,9 @@
 //! is the r-th place from the end.
 //!
 //! Zipf's law is drawn by rejection-inversion (Hoermann and Derflinger, "Rejection-inversion to generate variates from
-//! monotone discrete distributions", 1996): exact for every exponent, two logarithms a draw, no table, and 1.0 to 1.1
-//! rounds. YCSB's formula (Gray et al., SIGMOD 1994) needs a sum over all keys first, works below an exponent of 1
-//! only, and is exact for two ranks only.
+//! monotone discrete distributions", 1996): exact for every exponent, two logarithms a draw, no table, and hardly ever
+//! a second round. YCSB's formula (Gray et al., SIGMOD 1994) needs a sum over all keys first, works below an exponent
+//! of 1 only, and is exact for two ranks only.
 
 use super::chance::{Chance, whole};
 use super::settings::Keys;

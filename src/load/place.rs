@@ -161,23 +161,27 @@ impl Machine {
 }
 
 impl Cluster {
-    /// Asks every node how it is set.
-    ///
-    /// # Errors
-    /// A node does not answer: a report without its durability would compare what cannot be compared.
-    pub async fn ask(client: &Client) -> Result<Self, ClientError> {
+    /// Asks every node how it is set. What one that does not answer has is `unknown`: a cluster may be measured while a
+    /// node of it is down.
+    pub async fn ask(client: &Client) -> Self {
         let view = client.view();
         let (mut durability, mut versions) = (Vec::new(), Vec::new());
         for member in view.roster.members() {
-            let status = client.control(member.address).await?.status().await?;
-            durability.push(status.durability);
-            versions.push(status.version);
+            let asked = async { client.control(member.address).await?.status().await };
+            let unknown = |error: ClientError| {
+                tracing::warn!(node = member.name, %error, "a node does not say how it is set");
+                ("unknown".to_owned(), "unknown".to_owned())
+            };
+            let status = asked.await.map(|status| (status.durability, status.version));
+            let (durable, version) = status.unwrap_or_else(unknown);
+            durability.push(durable);
+            versions.push(version);
         }
         for answers in [&mut durability, &mut versions] {
             answers.sort();
             answers.dedup();
         }
-        Ok(Self {
+        Self {
             nodes: view.roster.members().len(),
             partitions: view.parameters.partitions,
             replicas: view.parameters.replicas,
@@ -185,7 +189,7 @@ impl Cluster {
             write_quorum: client.quorums().write.unwrap_or(view.write_quorum),
             durability,
             versions,
-        })
+        }
     }
 }
 

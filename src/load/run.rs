@@ -51,6 +51,7 @@ enum Stream {
     Operations,
     Arrivals,
     Loading,
+    Values,
 }
 
 /// Loads all keys, or learns the contexts of those that are there. Items may be used for several runs with the same
@@ -117,6 +118,7 @@ fn chance(settings: &Settings, share: Share, stream: Stream) -> Chance {
         Stream::Operations => 0,
         Stream::Arrivals => 1,
         Stream::Loading => 2,
+        Stream::Values => 3,
     };
     Chance::new(settings.seed, u64::from(share.index) * 4 + stream)
 }
@@ -228,6 +230,7 @@ fn session(client: &Client, settings: &Settings, items: &Items, detail: Detail, 
         values: Values::new(settings.value),
         plan: RefCell::new(Plan {
             chance: chance(settings, share, Stream::Operations),
+            values: chance(settings, share, Stream::Values),
             mix: settings.mix,
             choice: KeyChoice::new(settings.keys, known),
             partitions: client.view().parameters.partitions.into(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bystanders;
 use super::report::{ALL, Distribution, Operations, Process, Run, Schedule, Second, Verification, Versions};
-use super::settings::{Pace, Settings, ValueSize};
+use super::settings::{Keys, Pace, Settings, ValueSize};
 use super::worker::Notes;
 
 /// A mean number of versions per item beyond which a run with contexts measured the merging of siblings.
@@ -180,7 +180,8 @@ fn remarks(run: &Run, notes: Notes, cores: usize) -> Vec<String> {
     }
     let writes = (notes.writes as f64).max(1.0);
     let moved = notes.moved as f64 / writes;
-    if moved > WRITES_SHARE {
+    // Where all keys are alike it does not matter which of them is taken.
+    if moved > WRITES_SHARE && run.settings.keys != Keys::Uniform {
         remarks.push(format!(
             "{:.1} % of the writes took another key, for theirs was being written: popular keys had fewer writes than \
              their law says",
@@ -220,7 +221,6 @@ impl Settings {
     /// What a comparison matches runs by, such as `put 1024 B, 256 in flight`.
     #[must_use]
     pub fn name(&self) -> String {
-        use super::settings::Keys;
         let size = match self.value {
             ValueSize::Fixed(bytes) => format!("{bytes} B"),
             ValueSize::Uniform { min, max } => format!("{min}-{max} B"),

@@ -39,6 +39,8 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) chance: Chance,
+    /// Sizes and bytes, which are drawn when a request is laid, some after an answer.
+    pub(super) values: Chance,
     pub(super) mix: Mix,
     pub(super) choice: KeyChoice,
     /// Where scans begin.
@@ -207,15 +209,17 @@ impl Session {
         let mut items = self.items.borrow_mut();
         items.end_write(key, number, written.is_ok());
         let written = written.inspect_err(|_| items.forget_context(key))?;
-        if !self.is_blind {
-            items.keep_context(key, &written.context, usize::from(written.versions));
+        match self.is_blind {
+            // Later runs with contexts find out what stands there.
+            true => items.forget_context(key),
+            false => items.keep_context(key, &written.context, usize::from(written.versions)),
         }
         self.recorder.borrow_mut().note_versions(turn, usize::from(written.versions));
         Ok(())
     }
 
     fn value(&self, key: u64, number: Option<u64>) -> bytes::Bytes {
-        let chance = &mut self.plan.borrow_mut().chance;
+        let chance = &mut self.plan.borrow_mut().values;
         let size = self.values.draw_size(chance);
         match number {
             Some(sequence) => self.values.marked(Mark { key, sequence }, size, self.items.borrow_mut().arena()),

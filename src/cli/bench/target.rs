@@ -94,9 +94,9 @@ pub(super) fn on_running<T>(
     timeout: Option<Duration>,
     work: impl AsyncFnOnce(&Target<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let companion = companion(contact)?;
+    let companion = companion(contact, timeout)?;
     contact.with_client(timeout, async |client| {
-        let cluster = Cluster::ask(client).await?;
+        let cluster = Cluster::ask(client).await;
         let Located { watched, remarks } = Located::of(&client.view().roster);
         work(&Target { client, cluster, watched, remarks, companion }).await
     })
@@ -111,7 +111,7 @@ pub(super) fn on_local<T>(
     block_on(until_interrupted(async {
         let mut local = start(options).await?;
         let client = connect(&local, timeout).await?;
-        let done = work(&local_target(&client, &local).await?).await;
+        let done = work(&local_target(&client, &local, timeout).await?).await;
         client.close().await;
         // A node that has ended by itself is the reason of whatever else went wrong.
         local.check()?;
@@ -134,17 +134,24 @@ pub(super) async fn connect(local: &LocalCluster, timeout: Duration) -> anyhow::
 }
 
 /// A local cluster, ready to be loaded.
-pub(super) async fn local_target<'a>(client: &'a Client, local: &LocalCluster) -> anyhow::Result<Target<'a>> {
-    let companion = companion(&Contact::new(Some(local.profile())))?;
-    let cluster = Cluster::ask(client).await?;
+pub(super) async fn local_target<'a>(
+    client: &'a Client,
+    local: &LocalCluster,
+    timeout: Duration,
+) -> anyhow::Result<Target<'a>> {
+    let companion = companion(&Contact::new(Some(local.profile())), Some(timeout))?;
+    let cluster = Cluster::ask(client).await;
     Ok(Target { client, cluster, watched: local.watched(), remarks: Vec::new(), companion })
 }
 
 /// How other client processes are started.
-fn companion(contact: &Contact) -> anyhow::Result<Companion> {
+fn companion(contact: &Contact, timeout: Option<Duration>) -> anyhow::Result<Companion> {
     let program = std::env::current_exe().context("cannot tell where this program is, to start another of it")?;
     let mut arguments = contact.arguments();
     arguments.extend(["bench", "assist"].map(Into::into));
+    if let Some(timeout) = timeout {
+        arguments.extend(["--timeout".into(), humantime::format_duration(timeout).to_string().into()]);
+    }
     Ok(Companion { program, arguments })
 }
 

@@ -74,7 +74,7 @@ impl TimelineArgs {
     async fn play(&self, settings: &Settings, script: Script) -> anyhow::Result<Report> {
         let local = start(&self.cluster.options()).await?;
         let client = connect(&local, settings.timeout).await?;
-        let target = local_target(&client, &local).await?;
+        let target = local_target(&client, &local, settings.timeout).await?;
         let mut audience = Audience { show: Show::default(), stage: Stage::set(local, script)? };
         let run = target.run(settings, Preparation::Load, &mut audience).await;
         let Audience { mut show, stage } = audience;
