@@ -22,8 +22,10 @@
 //! batched at that load. (A node that gathered the frames of several lanes in one turn would batch its writes more; the
 //! difference is below a tenth of the floor.)
 //!
-//! *Caveats.* The floor has no rules, no versions, no checksums, no client: no cluster reaches it. It says what part of
-//! an operation's CPU is the price of QUIC and RocksDB, and so what is left to be gained without replacing them.
+//! *Caveats.* The floor has no rules, no versions, no checksums, no client. It says what part of an operation's CPU is
+//! the price of QUIC and RocksDB, and so what is left to be gained without replacing them. Nodes find recent items in
+//! memory in front of RocksDB (`storage/items.rs`); the floor does not, so that it stays what RocksDB costs: a cluster
+//! whose reads are all found there pays less for storage than its floor says.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,7 +238,8 @@ impl From<LocalError> for FloorError {
 }
 
 /// Measures a floor; `told` hears each step when it is done. Takes two parts of `time` and a half for each step, and
-/// must run while this process does nothing else: all of its CPU is charged to the step. `stop` ends it within one part.
+/// must run while this process does nothing else: all of its CPU is charged to the step. `stop` ends it within one
+/// part.
 pub fn measure(plan: &FloorPlan, stop: &AtomicBool, mut told: impl FnMut(&FloorStep)) -> Result<Floor, FloorError> {
     check(plan)?;
     let quorums = (plan.replicas, plan.read_quorum);

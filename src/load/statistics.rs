@@ -8,12 +8,13 @@
 //! | one run, second by second | long-run variance over the number of seconds |
 //!
 //! Seconds that follow each other resemble each other (a compaction, a neighbour), so `n` of them tell less than `n`
-//! independent ones. How much less is the *effective size*: `n (1 - r) / (1 + r)` for a series in which each value keeps
-//! the share `r` of the last one's deviation (Zwiers and von Storch, "Taking serial correlation into account in tests
-//! of the mean", J. Climate 8, 1995), or `n` times variance over long-run variance with Bartlett's weights (Newey and
-//! West, Econometrica 55, 1987), which is what `latte` (pkolaczk/latte, its `stats.rs`) does. The smaller of the two is
-//! taken: each alone is too bold for one of the series that clusters really give. `r` is estimated too low in short series;
-//! what it lacks on average is added (Marriott and Pope, Biometrika 41, 1954).
+//! independent ones. How much less is the *effective size*: `n (1 - r) / (1 + r)` for a series in which each value
+//! keeps the share `r` of the last one's deviation (Zwiers and von Storch, "Taking serial correlation into account in
+//! tests of the mean", J. Climate 8, 1995), or `n` times variance over long-run variance with Bartlett's weights (Newey
+//! and West, Econometrica 55, 1987), which is what `latte` (pkolaczk/latte, its `stats.rs`) does. The smaller of the
+//! two is taken: each alone is too bold for one of the series that clusters really give. `r` is estimated too low in
+//! short series; what it lacks on average is added (Marriott and Pope, Biometrika 41, 1954). And ten seconds cannot
+//! show that they are independent: no series counts for more than half of its seconds ([`EFFECTIVE_SHARE`]).
 //!
 //! The test is Welch's: means of unequal variances, Student's t with Welch's and Satterthwaite's degrees of freedom.
 //! Who asks about many metrics finds a difference by chance in some; [`holm`] asks for more of each (Holm, 1979).
@@ -48,8 +49,8 @@ impl Estimate {
         if values.len() < SERIES_MIN {
             return None;
         }
-        let effective = effective_size(values);
         let count = values.len() as f64;
+        let effective = effective_size(values).min(count * EFFECTIVE_SHARE);
         // Values that resemble each other also lie closer to their own mean than to the true one.
         let share = (1.0 - (count / effective - 1.0) / (count - 1.0)).max(1.0 / count);
         let error = (variance(values) / share / effective).sqrt();
@@ -103,7 +104,8 @@ pub(super) fn effective_size(values: &[f64]) -> f64 {
     markov.min(bartlett).clamp(2.0, count)
 }
 
-/// Chances of several metrics, each raised so that the chance of *any* false alarm among them is what the smallest says.
+/// Chances of several metrics, each raised so that the chance of *any* false alarm among them is what the least
+/// says.
 pub(super) fn holm(chances: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..chances.len()).collect();
     let chance = |index: usize| chances.get(index).copied().unwrap_or(1.0);
@@ -172,6 +174,9 @@ fn ln_gamma(x: f64) -> f64 {
     0.5 * std::f64::consts::TAU.ln() + (x + 0.5) * t.ln() - t + sum.ln()
 }
 
+/// The most that a series counts for, as a share of its values. With all of them, 2 % of equal runs of ten seconds are
+/// called different at 1 % when each second keeps half of the last one's deviation; with half of them, 0.1 %.
+const EFFECTIVE_SHARE: f64 = 0.5;
 /// A series that keeps more of its deviation than this is a trend: it has no mean to speak of.
 const KEPT_MAX: f64 = 0.95;
 /// The farthest lag is the number of values to this power; `latte` has the same exponent.

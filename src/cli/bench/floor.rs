@@ -24,10 +24,11 @@ pub(super) const TIME: Duration = Duration::from_secs(1);
 /// Measure what QUIC and RocksDB alone need on this machine.
 ///
 /// A put among N = 3 nodes is three round trips (the client's, and one to each of two other replicas) and three
-/// read-modify-writes; a get with R = 2 is two round trips and two reads. Round trips are real frames of their real size
-/// over one QUIC connection with the nodes' lanes and settings, as many on the way at once as a lane would have of so
-/// many requests; reads and writes are the nodes' own store with batches of that size, without the memory that nodes
-/// keep recent items in. What a cluster uses beyond that is its rules, checksums and clients; what it saves, that memory.
+/// read-modify-writes; a get with R = 2 is two round trips and two reads. Round trips are real frames of their real
+/// size over one QUIC connection with the nodes' lanes and settings, as many on the way at once as a lane would have of
+/// so many requests; reads and writes are the nodes' own store with batches of that size, without the memory that nodes
+/// keep recent items in. What a cluster uses beyond that is its rules, checksums and clients; what it saves, that
+/// memory.
 ///
 /// All in microseconds of CPU, both ends and all threads. Nothing else should run on the machine.
 #[derive(Debug, Args)]
@@ -147,8 +148,8 @@ fn render(floor: &Floor, (replicas, reads): (u8, u8)) -> String {
     }
     line("");
     line(&format!(
-        "  put = {replicas} round trips + {replicas} read-modify-writes; get = {reads} round trips + {reads} reads; CPU \
-         of both ends and all threads"
+        "  put = {replicas} round trips + {replicas} read-modify-writes; get = {reads} round trips + {reads} reads; \
+         CPU of both ends and all threads"
     ));
     out
 }
