@@ -43,12 +43,12 @@ pub fn recoveries(run: &Run) -> Vec<Recovery> {
     };
     let ends = run.events.iter().skip(1).map(|event| event.at).chain([f64::INFINITY]);
     let recovery = |(event, until): (&super::report::Event, f64)| {
-        // The second in which it was done counts: an error in it is its own.
-        let after: Vec<&Second> = run
-            .timeline
-            .iter()
-            .filter(|second| (second.at + 1) as f64 > event.at && (second.at as f64) < until)
-            .collect();
+        // The second in which it was done counts: an error in it is its own. The next event's is the next event's.
+        let is_its = |second: &&Second| {
+            let (from, to) = (second.at as f64, (second.at + 1) as f64);
+            to > event.at && (to <= until || from <= event.at)
+        };
+        let after: Vec<&Second> = run.timeline.iter().filter(is_its).collect();
         let from = after.windows(ROW).find(|row| row.iter().all(|second| is_as_before(second)));
         Recovery {
             what: event.what.clone(),
@@ -96,7 +96,7 @@ mod tests {
         let mut run = specimen::eventful_run();
         run.events.pop();
         for second in &mut run.timeline {
-            second.errors = if (3..9).contains(&second.at) && second.at != 5 { 1 } else { 0 };
+            second.errors = u64::from((3..9).contains(&second.at) && second.at != 5);
             second.p99_us = 3000;
         }
         assert_eq!(recoveries(&run)[0].seconds, None, "only the last second is good: {run:?}");
