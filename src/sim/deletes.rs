@@ -39,7 +39,8 @@ impl World {
             self.stripped(number, at, before, &after)?;
         }
         if let Some(record) = stored {
-            self.oracle.committed((number, hint), mutation.partition, &key, record)?;
+            let old_disk = self.nodes.get(usize::from(number)).is_some_and(|node| node.damaged);
+            self.oracle.committed((number, hint, old_disk), mutation.partition, &key, record)?;
         }
         match (at, before, stored) {
             (Some(at), Some(before), None) => self.reaped(number, at, &before),
