@@ -90,6 +90,8 @@ impl World {
         let (was, is) = (before.context(), after.context());
         let mut entries = VersionVector::new();
         was.iter().filter(|dot| !is.covers(*dot)).for_each(|dot| entries.add(dot));
+        let item = &mut self.oracle.items[at];
+        item.shortened |= !after.vector().descends(before.vector());
         let item = &self.oracle.items[at];
         if entries.is_empty() {
             return Ok(());

@@ -92,6 +92,8 @@ pub(super) struct Item {
     pub(super) gone: VersionVector,
     /// What some owner has stripped from the item's past (rule 13).
     pub(super) stripped: VersionVector,
+    /// Some owner has stripped an entry, also one that a newer version of its actor stands in for.
+    pub(super) shortened: bool,
     /// Versions that lived on when an entry was stripped that covers them: an entry of an actor goes up to a write that
     /// was replaced, and an earlier sibling of the same actor may stand beside it. They are not over before an entry
     /// that covers them is stripped where they are not held.
@@ -138,6 +140,7 @@ impl Oracle {
             floor: VersionVector::new(),
             gone: VersionVector::new(),
             stripped: VersionVector::new(),
+            shortened: false,
             spared: BTreeSet::new(),
             modifiers: None,
             unknown: 0,
@@ -195,9 +198,11 @@ impl Oracle {
             return Err(Finding::new(Checker::Siblings, text));
         }
         let held: Vec<Dot> = state.versions().iter().map(|version| version.dot).collect();
-        // An old disk has what was replaced and stripped since, until the other owners say so. Nobody is shown it.
-        let shown: Vec<Dot> = held.iter().copied().filter(|dot| !(old_disk && item.is_over(*dot))).collect();
-        item.concurrent(&shown).map_err(|text| siblings(&format!("{node} stored {text}")))?;
+        // An old disk has what was replaced since, and where the entries that say so were stripped, it learns of that
+        // only when the other owners tell. Until then nobody is shown it.
+        if !(old_disk && item.shortened) {
+            item.concurrent(&held).map_err(|text| siblings(&format!("{node} stored {text}")))?;
+        }
         item.dominated(&state.context(), &held).map_err(|text| siblings(&format!("{node} stored {text}")))
     }
 
