@@ -23,7 +23,7 @@ mod page;
 
 pub use catalogue::{CATALOGUE, Kind, Metric, Read, Unit};
 pub use numbers::{
-    DiskNumbers, HttpNumbers, NodeNumbers, ProcessNumbers, QuicNumbers, RouteNumbers, ShardNumbers, Standings,
+    DiskNumbers, HttpNumbers, ItemCacheNumbers, NodeNumbers, ProcessNumbers, QuicNumbers, RouteNumbers, ShardNumbers, Standings,
     StorageNumbers, TurnNumbers,
 };
 pub use page::{Samples, render};

@@ -173,6 +173,7 @@ impl<'seat> Driver<'seat> {
             counters: self.shard.counters().clone(),
             measures: self.shard.measures().clone(),
             turns: self.turns,
+            items: self.storage.item_numbers(),
             unverified: self.shard.is_unverified(),
             in_sync: self.shard.partitions_in_sync().collect(),
             in_flight: self.shard.in_flight(),

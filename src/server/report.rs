@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::metrics::{ShardNumbers, TurnNumbers};
+use crate::metrics::{ItemCacheNumbers, ShardNumbers, TurnNumbers};
 use crate::protocol::shard::{Counters, Measures};
 use crate::protocol::types::{Instant, PartitionId};
 
@@ -24,6 +24,8 @@ pub(crate) struct ShardReport {
     pub(crate) measures: Measures,
     /// What the driver has.
     pub(crate) turns: TurnNumbers,
+    /// What the storage keeps in memory for it.
+    pub(crate) items: ItemCacheNumbers,
     /// Some partition's answers do not count toward R yet.
     pub(crate) unverified: bool,
     /// By partition, since when it is known to agree with the other owners' copies; none while that is not known.
@@ -49,6 +51,7 @@ impl ShardReport {
             counters: self.counters.clone(),
             measures: self.measures.clone(),
             turns: self.turns,
+            items: self.items,
             in_flight: self.in_flight as u64,
             background_share: self.background_share,
             hints,

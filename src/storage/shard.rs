@@ -32,6 +32,7 @@ use super::hints::all_hints;
 use super::items::ItemCache;
 use super::pool::{Job, Queue, ReadCompletion, Task};
 use super::scan::{Scan, missing, rows_of_kind};
+use crate::metrics::ItemCacheNumbers;
 use crate::protocol::replica::{
     Batch, HintRange, ItemKey, ItemRange, KeyKind, Lookup, Mutation, PartitionImage, ReadError, ReadId, ScanRange,
     Storage,
@@ -178,6 +179,12 @@ impl ShardStorage<'_> {
     pub fn request_sync(&self, sequence: u64) {
         assert!(sequence <= self.database.committed(), "only a commit that was made can become durable");
         self.database.board().request(sequence);
+    }
+
+    /// What is kept in memory, and how often it helped.
+    #[must_use]
+    pub fn item_numbers(&self) -> ItemCacheNumbers {
+        self.items.numbers()
     }
 
     /// Where a mutation goes.
