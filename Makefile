@@ -104,8 +104,9 @@ deny: ## licences, sources and versions of dependencies, and known vulnerabiliti
 soak: deps-build ## simulated clusters with fresh seeds until Ctrl-C; ARGS='--minutes 30' and the like go to `quorate sim`
 	@exec cargo run --release $(LOCKED) -- sim --soak $(ARGS)
 
-bench: deps-build ## the benches; ARGS go to `cargo bench`
-	cargo bench $(LOCKED) $(ARGS)
+# The benches of single parts are `cargo bench`.
+bench: deps-build ## three minutes of load on a local cluster; ARGS='--quick' and the like go to `quorate bench suite`
+	@exec cargo run --release $(LOCKED) -- bench suite $(ARGS)
 
 clean: ## remove what was built in this checkout, RocksDB too
 	rm -rf target

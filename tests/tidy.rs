@@ -73,7 +73,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("transport", &["protocol", "metrics", "pki"]),
     ("server", &["protocol", "metrics", "storage", "pki", "config", "transport"]),
     ("client", &["protocol", "pki", "config", "transport"]),
-    ("load", &["protocol", "metrics", "config", "client"]),
+    ("load", &["protocol", "metrics", "storage", "pki", "config", "transport", "client"]),
     ("cli", &["protocol", "sim", "metrics", "storage", "pki", "config", "transport", "server", "client", "load"]),
     ("main", &["cli"]),
     // The build script: a program of its own, which knows nothing of ours.

@@ -1,5 +1,6 @@
 //! From a profile to a client, and the runtime that both live on.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,12 @@ pub struct Contact {
 impl Contact {
     pub(super) const fn new(profile: Option<PathBuf>) -> Self {
         Self { profile }
+    }
+
+    /// The arguments that make another process of this program find the same profile.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let named = self.profile.iter().flat_map(|profile| ["--profile".into(), profile.clone().into_os_string()]);
+        named.collect()
     }
 
     /// Profile and certificate, read and checked.

@@ -68,6 +68,77 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "bench run",
+        &[
+            ("quorate bench run", "half reads, half writes of 1 KiB, 64 in flight: how much, and what it costs"),
+            (
+                "quorate bench run --local --durability sync --html run.html",
+                "on three processes that are started for it and removed; a page with plots",
+            ),
+            (
+                "quorate bench run --workload b --keys 1000000 --rate 5000 --poisson --duration 60s",
+                "YCSB's workload B at a rate that users might have: what they would wait",
+            ),
+            (
+                "quorate bench run --mix get=60,put=30,delete=10 --distribution zipfian --verify",
+                "every value that is read is checked against what was acknowledged",
+            ),
+            (
+                "quorate bench run --mix put --processes 2 --in-flight 256 --out put.json",
+                "more load than one thread makes; the report as JSON too",
+            ),
+        ],
+    ),
+    (
+        "bench search",
+        &[
+            ("quorate bench search --local --p99 5ms", "the most that three processes on this machine serve in time"),
+            (
+                "quorate bench search --p99 20ms --workload b --value-size 100-2000 --out search.json",
+                "YCSB's workload B on the cluster of the profile; every step in the report",
+            ),
+        ],
+    ),
+    (
+        "bench timeline",
+        &[
+            (
+                "quorate bench timeline --kill n2@20s --restart n2@40s --html timeline.html",
+                "a minute in which a node dies and comes back, and what users notice of it",
+            ),
+            (
+                "quorate bench timeline --stop n1@5s --cont n1@15s --duration 30s --rate 500",
+                "a node that stands still with its connections open",
+            ),
+        ],
+    ),
+    (
+        "bench suite",
+        &[
+            ("quorate bench suite", "three minutes: target/bench/report.json and report.html"),
+            ("quorate bench suite --repeat 3 --out-dir before", "as one side of a comparison"),
+            ("quorate bench suite --server ./quorate-old --out-dir old", "the nodes run another version"),
+        ],
+    ),
+    (
+        "bench floor",
+        &[
+            ("quorate bench floor", "what QUIC and RocksDB alone cost on this machine"),
+            ("quorate bench floor --value-size 4096 --in-flight 512,32 --time 3s", "for larger values, more exactly"),
+        ],
+    ),
+    (
+        "bench compare",
+        &[(
+            "quorate bench compare before/report.json after/report.json",
+            "better, worse, or no difference beyond noise",
+        )],
+    ),
+    (
+        "bench page",
+        &[("quorate bench page put.json --out put.html", "a report that was written with --out, with plots")],
+    ),
+    (
         "cluster create",
         &[
             (

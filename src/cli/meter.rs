@@ -10,6 +10,9 @@ use super::screen;
 /// Between two plain lines.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// The unit of a time.
+const SECONDS: &str = "s";
+
 /// Progress of a command over a known number of units.
 pub(super) struct Meter {
     verb: &'static str,
@@ -25,11 +28,21 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(verb: &'static str, unit: &'static str, total: u64, begun_at: u64) -> Self {
+        let template = format!("{verb} {{wide_bar}} {{pos}}/{{len}} {unit}  {{per_sec}}  ETA {{eta}}  {{msg}}");
+        Self::with_template(&template, verb, unit, total, begun_at)
+    }
+
+    /// Of a known time, which has neither a rate nor an end that had to be guessed.
+    pub(super) fn of_seconds(verb: &'static str, total: u64) -> Self {
+        let template = format!("{verb} {{wide_bar}} {{pos}}/{{len}} {SECONDS}  {{msg}}");
+        Self::with_template(&template, verb, SECONDS, total, 0)
+    }
+
+    fn with_template(template: &str, verb: &'static str, unit: &'static str, total: u64, begun_at: u64) -> Self {
         let now = Instant::now();
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let template = format!("{verb} {{wide_bar}} {{pos}}/{{len}} {unit}  {{per_sec}}  ETA {{eta}}  {{msg}}");
-            bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_position(begun_at);
             bar.reset_eta();
             bar
@@ -67,6 +80,10 @@ impl Meter {
     fn plain(&self, done: u64, elapsed: Duration, message: &str) -> String {
         let Self { verb, unit, total, .. } = self;
         let percent = done.saturating_mul(100).checked_div(*total).unwrap_or(100);
+        let beside = if message.is_empty() { String::new() } else { format!("; {message}") };
+        if *unit == SECONDS {
+            return format!("{verb}: {done} of {total} {unit}{beside}");
+        }
         let rate = done.saturating_sub(self.begun_at) as f64 / elapsed.as_secs_f64().max(0.001);
         let left = match total.saturating_sub(done) as f64 / rate {
             left if left.is_finite() && left < 1e9 => {
@@ -75,7 +92,7 @@ impl Meter {
             }
             _ => String::new(),
         };
-        format!("{verb}: {done} of {total} {unit} ({percent} %), {rate:.0}/s{left}; {message}")
+        format!("{verb}: {done} of {total} {unit} ({percent} %), {rate:.0}/s{left}{beside}")
     }
 }
 
@@ -91,6 +108,8 @@ mod tests {
         assert_eq!(line, "importing: 2000 of 5000 lines (40 %), 100/s, 30s left; 3 errors");
         let line = meter.plain(1000, Duration::ZERO, "-");
         assert_eq!(line, "importing: 1000 of 5000 lines (20 %), 0/s; -");
+        let line = Meter::of_seconds("measuring", 10).plain(5, Duration::from_secs(5), "900/s");
+        assert_eq!(line, "measuring: 5 of 10 s; 900/s");
         assert!(Meter::new("x", "y", 0, 0).plain(0, Duration::ZERO, "").contains("(100 %)"));
     }
 }

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub mod bench;
 pub mod cert;
 pub mod cluster;
 pub mod config;
@@ -72,6 +73,7 @@ enum Command {
     Get(get::GetArgs),
     Delete(delete::DeleteArgs),
     Status(status::StatusArgs),
+    Bench(bench::BenchArgs),
     Cluster(cluster::ClusterArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -115,6 +117,7 @@ fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Get(args) => get::run(&args, &contact),
         Command::Delete(args) => delete::run(&args, &contact),
         Command::Status(args) => status::run(&args, &contact),
+        Command::Bench(args) => bench::run(&args, &contact),
         Command::Cluster(args) => cluster::run(args),
         Command::Import(args) => import::run(&args, &contact),
         Command::Export(args) => export::run(args, &contact),

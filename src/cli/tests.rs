@@ -21,7 +21,10 @@ fn definitions_of_arguments_contradict_nothing() {
 fn leaves(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
     let inner = |sub: &clap::Command| leaves(sub, &format!("{path} {}", sub.get_name()));
     match command.has_subcommands() {
-        true => command.get_subcommands().filter(|sub| sub.get_name() != "help").flat_map(inner).collect(),
+        true => {
+            let shown = |sub: &&clap::Command| sub.get_name() != "help" && !sub.is_hide_set();
+            command.get_subcommands().filter(shown).flat_map(inner).collect()
+        }
         false => vec![(path.trim().to_owned(), command.clone())],
     }
 }
@@ -74,6 +77,11 @@ fn command_lines_that_people_type_are_taken() {
         "cluster create n1=127.0.0.1:7400 --replicas 1 --certificate a.crt --key a.key --ca ca.crt",
         "import f.jsonl --existing replace --in-flight 8 --max-errors 5",
         "export --table t --output f.jsonl",
+        "bench run",
+        "bench run --workload b --keys 1000000 --value-size 100-2000 --rate 20000.5 --poisson --processes 2 --verify",
+        "bench run --mix get=1,rmw=1 --distribution hotspot:0.1:0.9 --in-flight 8 --keep --out r.json --table t",
+        "bench run --skip-load --seed 7 --mix put",
+        "bench run --duration 1m --warmup 0s --timeout 500ms --distribution zipfian:1.2 --blind --json",
         "cert ca",
     ] {
         parse(line).unwrap();
@@ -99,6 +107,14 @@ fn mistakes_name_the_argument_and_the_way_out() {
         ("cluster create n1=1.2.3.4:5 --certificate a --key b --ca c --admin ops", "cannot be used with"),
         ("import f.jsonl --existing drop", "replace"),
         ("import f.jsonl --table Up", "a-z 0-9"),
+        ("bench run --mix read=5", "there is get, put"),
+        ("bench run --workload g", "a, b, c, d, e and f"),
+        ("bench run --workload a --mix get", "cannot be used with"),
+        ("bench run --distribution pareto", "hotspot:0.2:0.8"),
+        ("bench run --distribution zipfian:x", "no number"),
+        ("bench run --value-size 1k", "100-2000"),
+        ("bench run --poisson", "--rate"),
+        ("bench run --duration soon", "10s"),
         ("delte k", "delete"),
     ] {
         let error = parse(line).map(drop).unwrap_err();

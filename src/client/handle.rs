@@ -113,6 +113,12 @@ impl Client {
         self.0.map().view.clone()
     }
 
+    /// What requests ask for that do not say.
+    #[must_use]
+    pub fn quorums(&self) -> Quorums {
+        self.0.quorums
+    }
+
     /// How the node with this name or id sees itself and its peers.
     pub async fn status(&self, node: &str) -> Result<NodeStatus, ClientError> {
         let view = self.view();

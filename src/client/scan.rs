@@ -65,6 +65,14 @@ impl Scan {
         self.waiting.len() + usize::from(self.current.is_some())
     }
 
+    /// Leaves out so many partitions, in the order in which they would be listed: what is behind a known place, or a
+    /// share of the work.
+    #[must_use]
+    pub fn skip_partitions(mut self, count: usize) -> Self {
+        self.waiting.drain(..count.min(self.waiting.len()));
+        self
+    }
+
     /// The next address, or `None` when all were listed. After an error the same call may be tried again.
     pub async fn next(&mut self) -> Result<Option<Address>, ClientError> {
         loop {

@@ -60,6 +60,11 @@ impl Invocation {
 
     /// Runs it to its end.
     pub(crate) fn run(self) -> Ran {
+        self.run_within(DEADLINE)
+    }
+
+    /// The same for a command that may take longer than others.
+    pub(crate) fn run_within(self, deadline: Duration) -> Ran {
         let typed: Vec<_> = self.arguments.iter().map(|argument| argument.to_string_lossy()).collect();
         let typed = format!("quorate {}", typed.join(" "));
         let mut command = Command::new(PROGRAM);
@@ -67,7 +72,7 @@ impl Invocation {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        finish(typed, command, &self.input, DEADLINE)
+        finish(typed, command, &self.input, deadline)
     }
 }
 

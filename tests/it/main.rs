@@ -20,6 +20,7 @@
 //! | `slow_peer` | one that neither dies nor answers |
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
+//! | `benching`, `judging` | `quorate bench`: what it measures, and what it says of that |
 //! | `developing` | `quorate dev` |
 //! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
 //! | `configuring` | `quorate config`, the environment, man pages and completions |
@@ -42,6 +43,7 @@ mod process;
 mod proxy;
 mod wire;
 
+mod benching;
 mod chaos;
 mod configuring;
 mod dashboards;
@@ -52,6 +54,7 @@ mod flooding;
 mod full_disk;
 mod importing;
 mod input;
+mod judging;
 mod observing;
 mod production;
 mod refusals;

@@ -6,8 +6,8 @@
 //! "unreadable" here too.
 
 use super::items::LocalCopy;
-use super::timers::Timer;
 use super::reading::remaining_ms;
+use super::timers::Timer;
 use super::{Now, Output, Shard};
 use crate::protocol::coordinator::{Replied, Slot};
 use crate::protocol::replica::Storage;

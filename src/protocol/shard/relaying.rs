@@ -4,8 +4,8 @@
 //! owner that already has it answers with the dot that it got.
 
 use super::operation::{Relay, Request};
-use super::timers::Timer;
 use super::reading::remaining_ms;
+use super::timers::Timer;
 use super::{Now, Output, PeerIndex, Shard, Source, Verb};
 use crate::protocol::replica::Storage;
 use crate::protocol::types::{PartitionId, Strictness};

@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use super::operation::{Relay, Role, Stage};
-use super::timers::Timer;
 use super::reading::remaining_ms;
+use super::timers::Timer;
 use super::{BUDGET_MS_DEFAULT, Now, Output, PeerIndex, Shard, Source};
 use crate::protocol::coordinator::{Put, Slot};
 use crate::protocol::replica::Storage;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::items::{Held, LocalCopy, Task};
 use super::operation::{Operation, Purpose, PutWork, Request, Role, Stage};
-use super::timers::Timer;
 use super::reading::remaining_ms;
+use super::timers::Timer;
 use super::{Now, Output, PeerIndex, Shard, Source, Verb, View};
 use crate::protocol::coordinator::{Copied, Copy, Enough, Holder, Put, PutResponse, Slot};
 use crate::protocol::replica::{Partition, PartitionClock, Storage};
