@@ -40,6 +40,7 @@ mod address;
 mod connection;
 mod examples;
 mod line;
+mod log;
 mod meter;
 mod outcome;
 mod request;
