@@ -146,6 +146,13 @@ impl NodeShared {
         }
     }
 
+    /// Has the shards account for requests that take this long.
+    pub(crate) fn account_for_slow(&self, threshold: Option<Duration>) {
+        for inbox in &self.inboxes {
+            inbox.push(Input::SlowRequests(threshold));
+        }
+    }
+
     /// Measures the disk, and tells the shards what they do not know: there are none before the node is a member, and
     /// with plenty of room they need no numbers.
     pub(crate) fn look_at_disk(&self) {

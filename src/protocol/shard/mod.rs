@@ -42,6 +42,7 @@ mod restoring;
 mod room;
 mod serving;
 mod settling;
+mod slow;
 mod standing_in;
 mod throttle;
 mod trees;
@@ -53,6 +54,7 @@ pub use measures::{Measures, PEERS_MAX, TABLES_MAX, TableMeasures, Verb, VerbMea
 pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
 pub use reaping::BrokenReaping;
 pub use room::{Room, Space};
+pub use slow::{SlowPeer, SlowRequest};
 pub use view::View;
 
 use std::collections::BTreeMap;
@@ -71,6 +73,7 @@ use self::peers::Peers;
 use self::reaping::Reaping;
 use self::release::Release;
 use self::restoring::Restores;
+use self::slow::SlowLog;
 use self::throttle::Throttle;
 use crate::protocol::coordinator::Copied;
 use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
@@ -130,6 +133,7 @@ pub struct Shard {
     space: Space,
     weight: Weight,
     measures: Measures,
+    slow: SlowLog,
     stopping: bool,
 }
 
@@ -185,6 +189,7 @@ impl Shard {
             ready: Vec::new(),
             counters,
             measures: Measures::default(),
+            slow: SlowLog::default(),
             throttle: Throttle::default(),
             room: Room::default(),
             space: Space::default(),
@@ -263,7 +268,10 @@ impl Shard {
         let header = frame.header;
         let outcome = match self.refuse_expired(now, source, &header) {
             Ok(()) => self.accept(now, source, frame, storage),
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                self.note_slow_expired(now, source, &frame, failure.code);
+                Err(failure)
+            }
         };
         if let Err(failure) = outcome {
             if let Some(verb) = Kind::from_u8(header.kind).and_then(Verb::of) {

@@ -411,6 +411,22 @@ impl Cluster {
         id
     }
 
+    /// A read that was in the node's inbox for a while.
+    pub(super) fn request_that_arrived(&mut self, at: usize, arrived: Instant, address: &Address) -> u64 {
+        let mut body = Vec::new();
+        GetRequest { address: address.clone(), r: 2, strictness: Strictness::Strict }.encode(&mut body);
+        self.next_request += 1;
+        let id = CLIENT + self.next_request;
+        let source = Source { id: SourceId::new(id), arrived };
+        let header = Header::new(Kind::Get, id, 500, self.view[at].layout.id());
+        let (now, node) = (self.now, &mut self.nodes[at]);
+        if let Some(shard) = &mut node.shard {
+            shard.handle_request(now, source, Frame::new(header, body.into()), &mut node.disk);
+        }
+        self.turn(at);
+        id
+    }
+
     pub(super) fn ask_put(&mut self, at: usize, put: &PutRequest) -> u64 {
         let mut body = Vec::new();
         put.encode(&mut body);

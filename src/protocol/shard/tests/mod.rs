@@ -10,5 +10,6 @@ mod overload;
 mod reaping;
 mod rules;
 mod serving;
+mod slow;
 mod stripping;
 mod trees;
