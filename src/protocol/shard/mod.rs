@@ -28,6 +28,7 @@ mod expiry;
 mod handoff;
 mod heads;
 mod hints;
+mod inspecting;
 mod items;
 mod measures;
 mod operation;
@@ -291,6 +292,7 @@ impl Shard {
             Some(Kind::Get) => self.accept_get(now, source, frame, storage),
             Some(Kind::Put) => self.accept_put(now, source, frame, storage),
             Some(Kind::Scan) => self.accept_scan(source, frame, storage),
+            Some(Kind::Inspect) => self.accept_inspect(now, source, frame, storage),
             Some(Kind::Read) => self.accept_read(now, source, frame, storage),
             Some(Kind::Merge) => self.accept_merge(now, source, frame, storage),
             Some(Kind::Hint) => self.accept_hint(now, source, frame, storage),

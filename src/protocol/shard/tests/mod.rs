@@ -5,6 +5,7 @@ mod exchanges;
 mod failures;
 mod field;
 mod heads;
+mod inspecting;
 mod measuring;
 mod overload;
 mod reaping;
