@@ -35,16 +35,20 @@ pub mod put;
 pub mod server;
 pub mod sim;
 pub mod status;
+pub mod top;
 
 mod address;
 mod connection;
 mod examples;
+mod figures;
 mod line;
 mod log;
+mod member;
 mod meter;
 mod outcome;
 mod request;
 mod screen;
+mod table;
 
 use connection::Contact;
 use outcome::Outcome;
@@ -73,6 +77,7 @@ enum Command {
     Get(get::GetArgs),
     Delete(delete::DeleteArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     Cluster(cluster::ClusterArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -116,6 +121,7 @@ fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Get(args) => get::run(&args, &contact),
         Command::Delete(args) => delete::run(&args, &contact),
         Command::Status(args) => status::run(&args, &contact),
+        Command::Top(args) => top::run(&args, &contact),
         Command::Cluster(args) => cluster::run(args),
         Command::Import(args) => import::run(&args, &contact),
         Command::Export(args) => export::run(args, &contact),
