@@ -76,6 +76,13 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "key inspect",
+        &[
+            ("quorate key inspect cart --table carts", "its partition, its owners, and what each of them holds"),
+            ("quorate key inspect cart --table carts --node n2 --json", "one node's copy, for a script"),
+        ],
+    ),
+    (
         "cluster create",
         &[
             (

@@ -30,6 +30,7 @@ pub mod dev;
 pub mod export;
 pub mod get;
 pub mod import;
+pub mod key;
 pub mod pages;
 pub mod put;
 pub mod server;
@@ -78,6 +79,7 @@ enum Command {
     Delete(delete::DeleteArgs),
     Status(status::StatusArgs),
     Top(top::TopArgs),
+    Key(key::KeyArgs),
     Cluster(cluster::ClusterArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -122,6 +124,7 @@ fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Delete(args) => delete::run(&args, &contact),
         Command::Status(args) => status::run(&args, &contact),
         Command::Top(args) => top::run(&args, &contact),
+        Command::Key(args) => key::run(&args, &contact),
         Command::Cluster(args) => cluster::run(args),
         Command::Import(args) => import::run(&args, &contact),
         Command::Export(args) => export::run(args, &contact),
