@@ -21,6 +21,7 @@
 //! | `refusals`, `strangers`, `input` | bad files, bad peers, bad requests |
 //! | `importing` | real data in and out |
 //! | `developing` | `quorate dev` |
+//! | `seeing`, `terminal` | `status`, `top`, `key inspect` and the log, also on a terminal |
 //! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
 //! | `configuring` | `quorate config`, the environment, man pages and completions |
 //! | `supervising`, `units` | what systemd hears, and what it says of our units |
@@ -40,6 +41,7 @@ mod load;
 mod ports;
 mod process;
 mod proxy;
+mod terminal;
 mod wire;
 
 mod chaos;
@@ -57,6 +59,7 @@ mod production;
 mod refusals;
 mod renewing;
 mod rotting;
+mod seeing;
 mod slow_peer;
 mod standing_in;
 mod storing;
