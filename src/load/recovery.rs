@@ -96,7 +96,7 @@ mod tests {
         let mut run = specimen::eventful_run();
         run.events.pop();
         for second in &mut run.timeline {
-            second.errors = if (3..9).contains(&second.at) && second.at != 5 { 1 } else { 0 };
+            second.errors = u64::from((3..9).contains(&second.at) && second.at != 5);
             second.p99_us = 3000;
         }
         assert_eq!(recoveries(&run)[0].seconds, None, "only the last second is good: {run:?}");

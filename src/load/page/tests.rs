@@ -23,7 +23,7 @@ fn check(page: &str) {
         for (at, piece) in attributes.split('"').enumerate() {
             match at % 2 {
                 0 => {
-                    assert!(piece.trim().is_empty() || piece.ends_with('='), "<{tag}> has an attribute without quotes")
+                    assert!(piece.trim().is_empty() || piece.ends_with('='), "<{tag}> has an attribute without quotes");
                 }
                 _ => references(piece),
             }
