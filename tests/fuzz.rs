@@ -17,16 +17,18 @@ use quorate::protocol::merkle::{Listed, Tree, TreeStamp};
 use quorate::protocol::replica::{ItemKey, PartitionClock};
 use quorate::protocol::ring::{KeyHash, Layout, LayoutId, Member, Parameters, Roster};
 use quorate::protocol::types::{
-    ActorId, Address, BootGeneration, ClusterId, DiskId, Hlc, NodeId, PartitionId, Strictness, WriteId,
+    ActorId, Address, BootGeneration, ClusterId, DiskId, Histogram, Hlc, NodeId, PartitionId, Seconds, Strictness,
+    WriteId,
 };
 use quorate::protocol::version::{
     ConflictPolicy, Context, Dot, Head, Siblings, TokenKey, TokenKeys, Version, checksum,
 };
 use quorate::protocol::wire::{
     CompareReply, CompareRequest, Creation, Failure, FailureCode, Frame, FrameDecoder, GetReply, GetRequest, Header,
-    Hello, KeysReply, KeysRequest, Kind, MergeReply, MergeRequest, NodeState, NodeStatus, PutReply, PutRequest, Reach,
-    ReadReply, ReadRequest, ReadResult, ScanReply, ScanRequest, Stored, StoredCopy, TableRecord, ViewReply, Vouch,
-    Vouched, Want, decode_control, encode_control,
+    Hello, InspectReply, InspectRequest, Inspected, KeysReply, KeysRequest, Kind, MergeReply, MergeRequest, NodeCounts,
+    NodeState, NodeStatus, PutReply, PutRequest, Reach, ReadReply, ReadRequest, ReadResult, ScanReply, ScanRequest,
+    ShardCounts, Stored, StoredCopy, TableRecord, VerbCounts, ViewReply, Vouch, Vouched, Want, buckets_of,
+    decode_control, encode_control,
 };
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -185,7 +187,9 @@ fn client_requests() {
         table: Bytes::from_static(b"t"),
         after: ItemKey::new(&address(), KeyHash::from_bits(5)).as_bytes().clone(),
     };
-    fuzz(&[body!(put()), body!(get), body!(scan)], |bytes| {
+    let inspect = InspectRequest { address: address() };
+    fuzz(&[body!(put()), body!(get), body!(scan), body!(inspect)], |bytes| {
+        drop(InspectRequest::decode(bytes.clone()));
         if let Ok(put) = PutRequest::decode(bytes.clone()) {
             assert_eq!(body!(put).len(), bytes.len());
             drop(Context::from_token(&put.token, &put.address, &keys()));
@@ -200,7 +204,17 @@ fn client_replies() {
     let got = GetReply { token: token(), versions: item().show().live };
     let put = PutReply { dot: dot(1, 2), write_id: WriteId::new(3), versions: 1, token: token(), stored: stored() };
     let page = ScanReply { more: true, keys: vec![Bytes::from_static(b"k"); 4] };
-    fuzz(&[body!(got), body!(put), body!(page)], |bytes| {
+    let account = |found| InspectReply { found, unverified: true, hinted: false };
+    let head = account(Inspected::Head(Head::of(&item().to_record()).unwrap()));
+    let unreadable = account(Inspected::Unreadable("why".to_owned()));
+    fuzz(&[body!(got), body!(put), body!(page), body!(head), body!(unreadable)], |bytes| {
+        if let Ok(InspectReply { found: Inspected::Head(head), .. }) = InspectReply::decode(bytes.clone()) {
+            let lengths = Head::value_lengths(&head);
+            // What a person is shown has a length for each version.
+            if let Ok(head) = Head::decode(&head) {
+                assert_eq!(lengths.unwrap().len(), head.item().versions().len());
+            }
+        }
         drop(GetReply::decode(bytes.clone()));
         drop(PutReply::decode(bytes.clone()));
         drop(ScanReply::decode(bytes.clone()));
@@ -304,7 +318,11 @@ fn control() {
     };
     let failure = Failure { stored: stored().copies, ..Failure::new(FailureCode::QuorumNotMet, "1 of 2") };
     let state = NodeState { node: NodeId::new(1), name: "n1".to_owned(), creation: Some(creation.clone()) };
+    let times = Histogram::<Seconds>::default();
+    let verb = VerbCounts { begun: 9, succeeded: 7, failed: 2, times: buckets_of(&times) };
+    let shard = ShardCounts { gets: verb.clone(), puts: verb, ..ShardCounts::default() };
     let corpus = [
+        encode_control(&NodeCounts { shards: vec![shard; 2] }).to_vec(),
         encode_control(&hello).to_vec(),
         encode_control(&creation).to_vec(),
         encode_control(&view).to_vec(),
@@ -318,6 +336,7 @@ fn control() {
         drop(decode_control::<Failure>(bytes, "error"));
         drop(decode_control::<NodeState>(bytes, "state"));
         drop(decode_control::<NodeStatus>(bytes, "status"));
+        drop(decode_control::<NodeCounts>(bytes, "counts"));
         drop(decode_control::<Vouched>(bytes, "vouched"));
         drop(decode_control::<Vouch>(bytes, "vouch"));
         drop(decode_control::<ViewReply>(bytes, "view"));

@@ -29,6 +29,9 @@ const FOUND: &[(u64, &str)] = &[
     (6_000_064, "a retry was taken for a write that the log knew and a damaged copy had taken along"),
 ];
 
+/// Seeds of long histories, of five nodes, that found something once.
+const FOUND_LATE: &[(u64, u64, &str)] =
+    &[(34, 30_000, "the checker took what an old disk keeps of a stripped past for a false sibling")];
 /// Seeds of the fixed batch; about 80 ms each.
 const FIXED: std::ops::Range<u64> = 0..400;
 /// Fresh seeds of every run.
@@ -76,6 +79,17 @@ fn seeds_that_found_something_find_nothing_now() {
     for (seed, what) in FOUND {
         println!("seed {seed}: {what}");
         passes(*seed);
+    }
+}
+
+/// What an entry that was stripped long ago can do shows late.
+#[test]
+fn long_histories_that_found_something_find_nothing_now() {
+    for (seed, operations, what) in FOUND_LATE {
+        println!("seed {seed} with {operations} operations: {what}");
+        let overrides = Overrides { nodes: Some(5), operations: Some(*operations), ..Overrides::default() };
+        let report = run(*seed, &overrides);
+        assert!(report.finding.is_none(), "{}", report.failure());
     }
 }
 

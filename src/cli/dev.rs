@@ -34,7 +34,7 @@ pub struct DevArgs {
 
 /// Carries the command out.
 pub fn run(args: DevArgs) -> anyhow::Result<()> {
-    super::server::start_log(&args.log, LogFormat::Text);
+    super::log::start(None, &args.log, LogFormat::Text);
     let temporary = args.ephemeral.then(Temporary::new).transpose()?;
     let dir = temporary.as_ref().map_or(args.dir, |temporary| temporary.0.clone());
     let options =

@@ -63,8 +63,23 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "status",
         &[
-            ("quorate status", "every node, its role, partitions and connections"),
-            ("quorate status --json", "the same for scripts"),
+            ("quorate status", "every node: its state, what it stores, what it keeps for others, since when in sync"),
+            ("quorate status --json", "the same for scripts, and more"),
+        ],
+    ),
+    (
+        "top",
+        &[
+            ("quorate top", "requests and latencies of every node, each second, until q"),
+            ("quorate top --once", "one frame in plain text, after one interval"),
+            ("quorate top --once --interval 10s --json", "the rates of ten seconds, for a script"),
+        ],
+    ),
+    (
+        "key inspect",
+        &[
+            ("quorate key inspect cart --table carts", "its partition, its owners, and what each of them holds"),
+            ("quorate key inspect cart --table carts --node n2 --json", "one node's copy, for a script"),
         ],
     ),
     (

@@ -31,20 +31,26 @@ pub mod dev;
 pub mod export;
 pub mod get;
 pub mod import;
+pub mod key;
 pub mod pages;
 pub mod put;
 pub mod server;
 pub mod sim;
 pub mod status;
+pub mod top;
 
 mod address;
 mod connection;
 mod examples;
+mod figures;
 mod line;
+mod log;
+mod member;
 mod meter;
 mod outcome;
 mod request;
 mod screen;
+mod table;
 
 use connection::Contact;
 use outcome::Outcome;
@@ -73,6 +79,8 @@ enum Command {
     Get(get::GetArgs),
     Delete(delete::DeleteArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
+    Key(key::KeyArgs),
     Bench(bench::BenchArgs),
     Cluster(cluster::ClusterArgs),
     Import(import::ImportArgs),
@@ -117,6 +125,8 @@ fn carry_out(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Get(args) => get::run(&args, &contact),
         Command::Delete(args) => delete::run(&args, &contact),
         Command::Status(args) => status::run(&args, &contact),
+        Command::Top(args) => top::run(&args, &contact),
+        Command::Key(args) => key::run(&args, &contact),
         Command::Bench(args) => bench::run(&args, &contact),
         Command::Cluster(args) => cluster::run(args),
         Command::Import(args) => import::run(&args, &contact),

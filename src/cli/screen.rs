@@ -15,25 +15,63 @@ use crate::protocol::types::WallTime;
 const MILLIS_MAX: u64 = 253_402_300_799_999;
 
 /// How a word is set apart.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paint {
     Bold,
+    Dim,
     Good,
+    /// Somebody should look.
+    Warn,
+    /// Somebody must act.
     Bad,
+}
+
+/// Whether colours are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Colours(bool);
+
+impl Colours {
+    /// Never.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self(false);
+    /// Always.
+    #[cfg(test)]
+    pub(super) const ALL: Self = Self(true);
+
+    /// On a terminal, unless `NO_COLOR` says no.
+    pub(super) fn of_stdout() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self(wanted && io::stdout().is_terminal())
+    }
+
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
+        if !self.0 {
+            return text.to_owned();
+        }
+        let code = match paint {
+            Paint::Bold => "1",
+            Paint::Dim => "2",
+            Paint::Good => "32",
+            Paint::Warn => "33",
+            Paint::Bad => "31",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
 }
 
 /// Colours a text, when standard output is a terminal that wants colours.
 pub(super) fn paint(paint: Paint, text: &str) -> String {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if !wanted || !io::stdout().is_terminal() {
-        return text.to_owned();
+    Colours::of_stdout().paint(paint, text)
+}
+
+/// Columns of the terminal that standard output is; none when it is something else.
+pub(super) fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
     }
-    let code = match paint {
-        Paint::Bold => "1",
-        Paint::Good => "32",
-        Paint::Bad => "31",
-    };
-    format!("\x1b[{code}m{text}\x1b[0m")
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal that does not know its size says zero.
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Writes what was asked for.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
+use super::log::{self, Log};
 use crate::config::ServerConfig;
-use crate::config::server::{Loaded, LogFormat};
+use crate::config::server::Loaded;
 use crate::server::node::{Node, NodeOptions};
 use crate::server::phase::Phases;
 use crate::server::reload::Reloads;
@@ -28,7 +28,7 @@ pub struct ServerArgs {
 /// Carries the command out.
 pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let Loaded { config, overridden, ignored } = ServerConfig::load(&args.config, std::env::vars_os())?;
-    let log = start_log(config.log.level.as_str(), config.log.format);
+    let log = log::start(Some(&config.name), config.log.level.as_str(), config.log.format);
     if !overridden.is_empty() {
         tracing::info!(variables = overridden.join(", "), "the environment overrides the configuration");
     }
@@ -71,53 +71,4 @@ fn reloads(path: PathBuf, config: ServerConfig, log: Log) -> Reloads {
         Ok(Some(format!("{} instead of {}", wanted.as_str(), old.as_str())))
     });
     reloads
-}
-
-/// Changes the level of the log that [`start_log`] has started.
-pub(super) struct Log(Option<SetFilter>);
-
-/// Puts another filter in place of the one that is there.
-type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String>>;
-
-impl Log {
-    fn set_level(&self, level: &str) -> Result<(), String> {
-        match &self.0 {
-            None => Err("RUST_LOG decides it".to_owned()),
-            Some(change) => change(filter(level)),
-        }
-    }
-}
-
-fn filter(level: &str) -> EnvFilter {
-    EnvFilter::new(format!("quorate={level},warn"))
-}
-
-/// Sends the log to standard error. `RUST_LOG` wins over the configuration.
-pub(super) fn start_log(level: &str, format: LogFormat) -> Log {
-    let given = EnvFilter::try_from_default_env().ok();
-    let changes = given.is_none();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(given.unwrap_or_else(|| filter(level)))
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match format {
-        LogFormat::Text => {
-            let log = log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter_reloading();
-            let handle = log.reload_handle();
-            note_second_start(log.try_init());
-            Log(changes.then(|| Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())) as _))
-        }
-        LogFormat::Json => {
-            let log = log.json().with_filter_reloading();
-            let handle = log.reload_handle();
-            note_second_start(log.try_init());
-            Log(changes.then(|| Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())) as _))
-        }
-    }
-}
-
-fn note_second_start(started: Result<(), impl std::fmt::Display>) {
-    if let Err(error) = started {
-        tracing::debug!(%error, "the log was started before");
-    }
 }

@@ -73,6 +73,9 @@ fn command_lines_that_people_type_are_taken() {
         "--profile p.toml get k --json",
         "delete k --context AQE",
         "status --json",
+        "top --once --interval 2s --json",
+        "key inspect k --table carts --sort 2024 --node n1 --json --timeout 500ms",
+        "key inspect -k --base64",
         "cluster create n1=127.0.0.1:7400 n2=127.0.0.1:7410 n3=[::1]:7420 --zone n1=a --weight n2=2 --table t=lww",
         "cluster create n1=127.0.0.1:7400 --replicas 1 --certificate a.crt --key a.key --ca ca.crt",
         "import f.jsonl --existing replace --in-flight 8 --max-errors 5",
@@ -105,6 +108,10 @@ fn mistakes_name_the_argument_and_the_way_out() {
         ("cluster create n1=1.2.3.4:5 --table t=newest", "lww or siblings"),
         ("cluster create n1=1.2.3.4:5 --certificate a.crt", "--key"),
         ("cluster create n1=1.2.3.4:5 --certificate a --key b --ca c --admin ops", "cannot be used with"),
+        ("top --interval 10ms", "250ms to 60s"),
+        ("top --json", "--once"),
+        ("key inspect", "KEY"),
+        ("key look k", "look"),
         ("import f.jsonl --existing drop", "replace"),
         ("import f.jsonl --table Up", "a-z 0-9"),
         ("bench run --mix read=5", "there is get, put"),
@@ -299,6 +306,25 @@ fn status_is_one_only_when_no_node_answers() {
     world.fake.nodes[1].stop();
     world.fake.nodes[2].stop();
     assert_eq!(world.quorate("status --timeout 300ms"), Outcome::Failed);
+}
+
+#[test]
+fn key_is_inspected_and_top_gives_a_frame_as_long_as_a_node_answers() {
+    let world = World::new();
+    assert_eq!(world.quorate("put k first"), Outcome::Done);
+    for line in
+        ["key inspect k", "key inspect k --json", "key inspect nothing --node n2", "top --once --interval 250ms"]
+    {
+        assert_eq!(world.quorate(line), Outcome::Done, "{line}");
+    }
+    let (code, text) = world.try_quorate("key inspect k --node n9").unwrap_err();
+    assert_eq!(code, 2);
+    assert!(text.contains("no member has this name or id; the members are n1, n2, n3"), "{text}");
+    world.fake.nodes[0].stop();
+    world.fake.nodes[1].stop();
+    assert_eq!(world.quorate("key inspect k --timeout 300ms"), Outcome::Done);
+    assert_eq!(world.quorate("key inspect k --timeout 300ms --node n1"), Outcome::Failed);
+    assert_eq!(world.quorate("top --once --json --interval 250ms"), Outcome::Done);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A session with one node's control endpoint, for administration and for the first contact.
 //!
 //! Unlike a [`Client`](super::Client) it needs no cluster: a node that waits to be created answers too. Everyone may
-//! ask for view and status; `state` and `create` need the certificate of an administrator.
+//! ask for view, status and counts; `state` and `create` need the certificate of an administrator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::error::ClientError;
 use crate::pki::Credentials;
 use crate::protocol::types::NodeId;
 use crate::protocol::wire::{
-    Creation, Hello, Kind, NodeState, NodeStatus, ViewReply, WireError, decode_control, encode_control,
+    Creation, Hello, Kind, NodeCounts, NodeState, NodeStatus, ViewReply, WireError, decode_control, encode_control,
 };
 use crate::transport::{Exchange, ExchangeError};
 
@@ -80,6 +80,11 @@ impl Control {
         self.read(Kind::Status, Bytes::new(), Kind::StatusReply, "status").await
     }
 
+    /// What the node's shards have counted since they were started.
+    pub async fn counts(&self) -> Result<NodeCounts, ClientError> {
+        self.read(Kind::Counts, Bytes::new(), Kind::CountsReply, "counts").await
+    }
+
     /// What created the node, secrets included. Administrators only.
     pub async fn state(&self) -> Result<NodeState, ClientError> {
         self.read(Kind::State, Bytes::new(), Kind::StateReply, "state").await
@@ -139,6 +144,7 @@ pub(super) const fn name_of(kind: Kind) -> &'static str {
         Kind::Scan => "the scan",
         Kind::View => "the view",
         Kind::Status => "the status",
+        Kind::Counts => "the counts",
         Kind::State => "the state",
         Kind::Create => "the create",
         Kind::Ping => "the ping",

@@ -114,6 +114,10 @@ impl Map {
         Ok(Self { view, layout, nodes })
     }
 
+    pub(super) const fn ring(&self) -> &Layout {
+        &self.layout
+    }
+
     pub(super) const fn layout(&self) -> LayoutId {
         self.layout.id()
     }

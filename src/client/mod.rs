@@ -56,6 +56,7 @@
 //! | `node`, `line`, `call` | a node's ports; a link; the requests on it |
 //! | `hearing` | whether packets come on a line at all |
 //! | `scan` | listing addresses |
+//! | [`inspect`] | what each node itself holds of an item |
 //! | `control` | administration of one node |
 
 mod attempts;
@@ -66,6 +67,7 @@ mod errand;
 mod error;
 mod handle;
 mod hearing;
+pub mod inspect;
 mod line;
 mod map;
 mod node;

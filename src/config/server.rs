@@ -195,8 +195,11 @@ pub struct LogConfig {
     /// `level`: the least important kind of event that is written. Default `"info"`. `"debug"` costs CPU on every
     /// request.
     pub level: LogLevel,
-    /// `format`: for people or for machines. Default `"text"`.
+    /// `format`: for people or for machines. Default `"auto"`.
     pub format: LogFormat,
+    /// `slow_requests`: clients' requests that take this long get a line with where the time went, `"1ms"` to `"60s"`;
+    /// none for `"off"`. Default `"500ms"`. A shorter one finds more, up to a line a second for each shard.
+    pub slow_requests: Option<Duration>,
 }
 
 /// How important an event is.
@@ -228,10 +231,27 @@ impl LogLevel {
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
+    /// `"auto"`: text on a terminal, the journal's where standard error is the journal, and else JSON.
+    Auto,
     /// `"text"`: a line for people.
     Text,
     /// `"json"`: an object a line.
     Json,
+    /// `"journal"`: text with a priority before it, as systemd takes it from standard error (sd-daemon(3)).
+    Journal,
+}
+
+impl LogFormat {
+    /// As the file has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Journal => "journal",
+        }
+    }
 }
 
 /// A configuration from a file and the environment.

@@ -10,7 +10,7 @@
 //! Names are in base units: `_seconds`, `_bytes`; a ratio is left to whoever divides. A label's values are bounded.
 
 use super::families::{answers, blocked, by_verb, expired, failures, round_trips, sum_of, tables};
-use super::numbers::NodeNumbers;
+use super::numbers::{ItemCacheNumbers, NodeNumbers};
 use super::page::Samples;
 
 /// What can be done with a metric.
@@ -411,6 +411,23 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("quorate_block_cache_capacity_bytes", "Bytes that the block cache may have.", |n| {
         n.storage.cache_capacity_bytes as f64
     }),
+    gauge("quorate_item_cache_bytes", "Bytes of the items that the shards keep in memory.", |n| {
+        n.shards.iter().map(|shard| shard.items.bytes).sum::<u64>() as f64
+    }),
+    gauge("quorate_item_cache_capacity_bytes", "Bytes that those items may take.", |n| {
+        n.shards.iter().map(|shard| shard.items.capacity_bytes).sum::<u64>() as f64
+    }),
+    family(
+        "quorate_item_lookups_total",
+        Counter,
+        &["found"],
+        "Lookups of items by the shards: found in their memory, or looked for in RocksDB.",
+        |n, out| {
+            let sum = |of: fn(&ItemCacheNumbers) -> u64| n.shards.iter().map(|shard| of(&shard.items)).sum::<u64>();
+            out.put(&["memory"], sum(|items| items.hits) as f64);
+            out.put(&["rocksdb"], sum(|items| items.misses) as f64);
+        },
+    ),
     gauge("quorate_compactions_running", "Compactions that run.", |n| n.storage.compactions as f64),
     gauge("quorate_flushes_running", "Flushes that run.", |n| n.storage.flushes as f64),
     gauge("quorate_compaction_pending_bytes", "Bytes that compactions still have to rewrite, estimated.", |n| {

@@ -23,8 +23,8 @@ mod page;
 
 pub use catalogue::{CATALOGUE, Kind, Metric, Read, Unit};
 pub use numbers::{
-    DiskNumbers, HttpNumbers, NodeNumbers, ProcessNumbers, QuicNumbers, RouteNumbers, ShardNumbers, Standings,
-    StorageNumbers, TurnNumbers,
+    DiskNumbers, HttpNumbers, ItemCacheNumbers, NodeNumbers, ProcessNumbers, QuicNumbers, RouteNumbers, ShardNumbers,
+    Standings, StorageNumbers, TurnNumbers,
 };
 pub use page::{Samples, render};
 

@@ -79,6 +79,8 @@ pub struct ShardNumbers {
     pub measures: Measures,
     /// The driver's.
     pub turns: TurnNumbers,
+    /// Items that are kept in memory.
+    pub items: ItemCacheNumbers,
     /// Requests under way.
     pub in_flight: u64,
     /// The part of its usual pace that background work has.
@@ -106,6 +108,19 @@ pub struct TurnNumbers {
     pub commit_times: Histogram<Seconds>,
     /// Writes of a commit.
     pub commit_writes: Histogram<Things>,
+}
+
+/// The items that a shard keeps in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ItemCacheNumbers {
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Bytes that they may take.
+    pub capacity_bytes: u64,
+    /// Lookups that found their item.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
 }
 
 /// Members by what is believed of them.

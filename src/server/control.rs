@@ -1,4 +1,4 @@
-//! The control endpoint: greetings, creation, views, status, and the control links between members.
+//! The control endpoint: greetings, creation, views, status, counts, and the control links between members.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +117,7 @@ impl Desk {
         match frame.kind() {
             Some(Kind::Ping) => Ok(Some((Kind::Pong, Bytes::new()))),
             Some(Kind::Status) => Ok(Some((Kind::StatusReply, encode_control(&shared.status())))),
+            Some(Kind::Counts) => Ok(Some((Kind::CountsReply, encode_control(&shared.counts())))),
             Some(Kind::View) => {
                 let view = shared.view().ok_or_else(uninitialised)?;
                 Ok(Some((Kind::ViewReply, encode_control(&view.to_reply()))))
@@ -257,7 +258,7 @@ impl LinkOwner for ControlLink {
         if let Some(gossip) = self.kit.shared.gossip() {
             gossip.link(self.node, false);
         }
-        tracing::info!(node = %self.node, reason, "no control link to a member");
+        tracing::info!(member = %self.node, reason, "no control link to a member");
     }
 
     fn renewals(&self) -> Option<Renewals> {
@@ -270,7 +271,7 @@ fn ask_to_vouch(shared: &NodeShared, node: NodeId, link: &Link) {
     let layout = shared.view().map(|view| view.layout.id()).unwrap_or_default();
     let frame = Frame::new(Header::new(Kind::Vouch, 1, 5_000, layout), encode_control(&shared.vouch())).to_bytes();
     if let Err(error) = link.send(Class::Normal, frame) {
-        tracing::debug!(%node, %error, "not asked whether it remembers this disk");
+        tracing::debug!(member = %node, %error, "not asked whether it remembers this disk");
     }
 }
 

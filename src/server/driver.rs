@@ -173,6 +173,7 @@ impl<'seat> Driver<'seat> {
             counters: self.shard.counters().clone(),
             measures: self.shard.measures().clone(),
             turns: self.turns,
+            items: self.storage.item_numbers(),
             unverified: self.shard.is_unverified(),
             in_sync: self.shard.partitions_in_sync().collect(),
             in_flight: self.shard.in_flight(),
@@ -218,6 +219,7 @@ impl<'seat> Driver<'seat> {
             Input::Ports { peer, ports } => self.links.open(peer, &ports),
             Input::Room(room, space) => self.shard.set_room(room, space),
             Input::Unverified(unverified) => self.shard.set_unverified(unverified),
+            Input::SlowRequests(threshold) => self.shard.account_for_slow(threshold),
             Input::Report(to) => {
                 // Nobody waits any more: nothing is lost.
                 drop(to.send(self.report(now)));
@@ -231,14 +233,16 @@ impl<'seat> Driver<'seat> {
     }
 
     /// Commits what the inputs made, and carries out what they said, until nothing is left to say.
-    fn turn(&mut self, now: Now) -> Result<(), CommitError> {
+    fn turn(&mut self, mut now: Now) -> Result<(), CommitError> {
         self.shard.handle_tick(now, &mut self.storage);
         while self.shard.has_turn() {
             let batch = self.shard.take_turn(now);
             if !batch.mutations.is_empty() {
                 let began = self.clock.instant();
                 self.sequence = self.storage.commit(&batch)?;
-                self.turns.commit_times.record_time(self.clock.instant().since(began));
+                // What waited for the commit is told now, and has taken until now.
+                now.instant = self.clock.instant();
+                self.turns.commit_times.record_time(now.instant.since(began));
                 self.turns.commit_writes.record(batch.mutations.len() as u64);
             }
             let waits = self.shard.handle_committed(now, self.sequence, &mut self.storage);
@@ -252,6 +256,9 @@ impl<'seat> Driver<'seat> {
             }
         }
         self.carry_out();
+        for slow in self.shard.take_slow() {
+            super::slow::tell(self.shard.view(), &slow);
+        }
         Ok(())
     }
 

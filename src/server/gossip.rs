@@ -158,9 +158,11 @@ fn carry_out(shared: &NodeShared, output: Output) {
 /// A member's standing changed: the shards are told whether to ask it.
 fn changed(shared: &NodeShared, node: NodeId, standing: Standing) {
     match standing {
-        Standing::Unreachable => tracing::warn!(%node, "member unreachable: it does not answer, nor to others"),
-        Standing::Alive => tracing::info!(%node, "member alive"),
-        Standing::Suspect => tracing::info!(%node, "member suspected: it does not answer"),
+        Standing::Unreachable => {
+            tracing::warn!(member = %node, "member unreachable: it does not answer, nor to others");
+        }
+        Standing::Alive => tracing::info!(member = %node, "member alive"),
+        Standing::Suspect => tracing::info!(member = %node, "member suspected: it does not answer"),
     }
     let Some(peer) = shared.view().and_then(|view| view.peer_of(node)) else { return };
     let reachable = standing != Standing::Unreachable;

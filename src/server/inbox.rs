@@ -81,6 +81,8 @@ pub(crate) enum Input {
     Room(Room, Space),
     /// This node's answers count toward R, or do not.
     Unverified(bool),
+    /// From here on requests that take this long are accounted for.
+    SlowRequests(Option<Duration>),
     /// Somebody wants the counts.
     Report(oneshot::Sender<ShardReport>),
     /// Finish what is under way, within this time, and end.
@@ -146,6 +148,7 @@ fn bytes_of(input: &Input) -> usize {
         | Input::Failed(_)
         | Input::Unverified(_)
         | Input::Room(..)
+        | Input::SlowRequests(_)
         | Input::Report(_)
         | Input::Stop(_) => 0,
     }

@@ -90,7 +90,7 @@ impl Lives {
             .is_none_or(|(disk, life)| (disk == vouch.disk && vouch.goes_on_from(life)) || life.epoch < vouch.atoned);
         if let (false, Some((disk, life))) = (continues, known) {
             tracing::error!(
-                %node, disk = %vouch.disk, remembered = %disk, epoch = life.epoch,
+                member = %node, disk = %vouch.disk, remembered = %disk, epoch = life.epoch,
                 "a member came back with another disk, or an older copy of it"
             );
             return Ok(Vouched { continues, epoch: life.epoch });

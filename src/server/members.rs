@@ -121,7 +121,7 @@ impl Policy for RosterPolicy {
             }
         }
         let (boot, before) = (hello.generation.as_u64(), process.generation.as_u64());
-        tracing::warn!(%node, boot, before, "a second process of a node was refused while the first is connected");
+        tracing::warn!(member = %node, boot, before, "a second process of it was refused while the first is connected");
         Err(format!(
             "another process of node {node} is connected (boot {before}, this is boot {boot}); if both run, stop \
              one and give it a node id and a data directory of its own"

@@ -6,7 +6,7 @@
 //! | `shard_thread`, `driver`, `inbox`, `links` | a shard: thread, turns, queue in, lanes out |
 //! | `control`, `members`, `state`, `reach` | the control endpoint, who is let in, what is shared, who is reached |
 //! | `admission`, `space` | what is refused: too many requests, too little room on the disk |
-//! | `report`, `process` | what a shard and the process tell operators |
+//! | `report`, `process`, `slow` | what a shard and the process tell operators; slow requests in the log |
 //! | `gossip` | the membership machine and its datagrams |
 //! | `lives` | what tells a node's disk from a new one, an older copy and a clone |
 //! | [`http`], `door` | the HTTP door and the node behind it |
@@ -44,6 +44,7 @@ mod renewal;
 mod report;
 pub mod run;
 mod shard_thread;
+mod slow;
 mod space;
 mod state;
 mod supervision;

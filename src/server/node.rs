@@ -131,6 +131,12 @@ impl Node {
         self.shared.renewal.clone()
     }
 
+    /// Has requests that take this long noted in the log, from now on.
+    pub(super) fn slow_requests(&self) -> impl Fn(Option<Duration>) + 'static {
+        let shared = self.shared.clone();
+        move |threshold| shared.account_for_slow(threshold)
+    }
+
     /// Whether it has ended, by itself or because it was told to.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -377,7 +383,7 @@ impl Control {
                 let Some(store) = &self.store else { return Ok(()) };
                 let vouched = self.lives.remember(store.meta(), node, &vouch)?;
                 if tell.send(vouched).is_err() {
-                    tracing::debug!(%node, "the asker is gone");
+                    tracing::debug!(member = %node, "the asker is gone");
                 }
             }
             Order::Vouched(by, vouched) => self.take_vouched(by, vouched)?,
@@ -457,6 +463,7 @@ impl Control {
         self.kit.policy.adopt(view.roster.clone());
         self.phases.enter(Phase::StartingShards);
         let begun = self.begin_shards(&store, &view).await;
+        self.shared.account_for_slow(self.shared.config.log.slow_requests);
         self.store = Some(store);
         begun?;
         let gossip = Gossip::new(&view, self.shared.generation, self.shared.clock);

@@ -6,9 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::metrics::{ShardNumbers, TurnNumbers};
-use crate::protocol::shard::{Counters, Measures};
+use crate::metrics::{ItemCacheNumbers, ShardNumbers, TurnNumbers};
+use crate::protocol::shard::{Counters, Measures, VerbMeasures};
 use crate::protocol::types::{Instant, PartitionId};
+use crate::protocol::wire::{ShardCounts, VerbCounts, buckets_of};
 
 /// How often a shard that does something pins up a new report: a copy of a few kilobytes.
 pub(crate) const PIN_EVERY: Duration = Duration::from_millis(250);
@@ -24,6 +25,8 @@ pub(crate) struct ShardReport {
     pub(crate) measures: Measures,
     /// What the driver has.
     pub(crate) turns: TurnNumbers,
+    /// What the storage keeps in memory for it.
+    pub(crate) items: ItemCacheNumbers,
     /// Some partition's answers do not count toward R yet.
     pub(crate) unverified: bool,
     /// By partition, since when it is known to agree with the other owners' copies; none while that is not known.
@@ -49,12 +52,31 @@ impl ShardReport {
             counters: self.counters.clone(),
             measures: self.measures.clone(),
             turns: self.turns,
+            items: self.items,
             in_flight: self.in_flight as u64,
             background_share: self.background_share,
             hints,
             hint_bytes,
             oldest_hint: self.oldest_hint + waited,
             in_sync_ages: self.in_sync.iter().map(age).collect(),
+        }
+    }
+
+    /// The report for whoever watches the node live.
+    pub(crate) fn counts(&self, shard: u16) -> ShardCounts {
+        let verb = |begun: u64, measures: &VerbMeasures| VerbCounts {
+            begun,
+            succeeded: measures.succeeded,
+            failed: measures.failed.values().sum(),
+            times: buckets_of(&measures.request),
+        };
+        ShardCounts {
+            shard,
+            at_ns: self.at.as_nanos(),
+            gets: verb(self.counters.gets, &self.measures.gets),
+            puts: verb(self.counters.puts, &self.measures.puts),
+            in_flight: self.in_flight as u64,
+            queued: buckets_of(&self.turns.queued),
         }
     }
 }

@@ -35,7 +35,7 @@ fn supervised(
     // From here on a SIGHUP does not end the process; one that comes during the start is carried out after it. SIGTERM
     // ends a start at once: nothing is acknowledged yet, and what it writes may be cut off anywhere.
     let mut hangup = listen(&runtime, SignalKind::hangup())?;
-    let data_dir = options.config.data_dir.clone();
+    let (data_dir, slow_requests) = (options.config.data_dir.clone(), options.config.log.slow_requests);
     let node = Node::start(options)?;
     let mut stop = StopSignals::listen(&runtime)?;
     let renewal = node.renewal();
@@ -43,6 +43,17 @@ fn supervised(
     reloads.subscribe("certificates", &[], move |_| {
         renewal.ask();
         Ok(None)
+    });
+    let (mut threshold, account_for) = (slow_requests, node.slow_requests());
+    reloads.subscribe("slow requests", &["log.slow_requests"], move |config| {
+        let wanted = config.log.slow_requests;
+        if wanted == threshold {
+            return Ok(None);
+        }
+        account_for(wanted);
+        threshold = wanted;
+        let words = |time: Duration| format!("noted from {} on", humantime::format_duration(time));
+        Ok(Some(wanted.map_or_else(|| "not noted any more".to_owned(), words)))
     });
     ready(&node);
     supervision.ready(|| node.pulse(&data_dir))?;

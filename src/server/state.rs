@@ -23,8 +23,8 @@ use crate::protocol::ring::{KeyHash, LayoutId, partition_of};
 use crate::protocol::shard::{Room, View};
 use crate::protocol::types::{Address, BootGeneration, ClusterId, DiskId, Durability, NodeId};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeStatus, PROTOCOL_VERSION, PeerStatus, PutRequest,
-    ScanRequest, Vouch,
+    Failure, FailureCode, Frame, GetRequest, Header, Hello, Kind, NodeCounts, NodeStatus, PROTOCOL_VERSION, PeerStatus,
+    PutRequest, ScanRequest, Vouch,
 };
 use crate::storage::Published;
 use crate::transport::Link;
@@ -146,6 +146,13 @@ impl NodeShared {
         }
     }
 
+    /// Has the shards account for requests that take this long.
+    pub(crate) fn account_for_slow(&self, threshold: Option<Duration>) {
+        for inbox in &self.inboxes {
+            inbox.push(Input::SlowRequests(threshold));
+        }
+    }
+
     /// Measures the disk, and tells the shards what they do not know: there are none before the node is a member, and
     /// with plenty of room they need no numbers.
     pub(crate) fn look_at_disk(&self) {
@@ -249,6 +256,7 @@ impl NodeShared {
         let view = self.view();
         let (room, space) = self.space.seen();
         let partitions = view.as_ref().map_or(0, |view| view.layout.owned_by(self.node).count());
+        let copies = self.copies();
         NodeStatus {
             node: self.node,
             name: self.config.name.clone(),
@@ -264,10 +272,44 @@ impl NodeShared {
             room: room.as_str().to_owned(),
             disk_free: space.free,
             disk_reserve: space.reserve,
+            stored_bytes: self.disk_numbers.item_bytes(),
+            hints: copies.hints,
+            hint_bytes: copies.hint_bytes,
+            in_sync_ms: copies.in_sync.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            never_in_sync: copies.never_in_sync,
             uptime_s: self.clock.uptime().as_secs(),
             generation: self.generation,
             peers: view.map(|view| self.peers(&view)).unwrap_or_default(),
         }
+    }
+
+    /// What the shards have pinned up: nobody is waited for.
+    fn pinned(&self) -> impl Iterator<Item = (u16, Arc<ShardReport>)> {
+        (0..).zip(&self.inboxes).filter_map(|(shard, inbox)| Some((shard, inbox.pinboard().newest()?)))
+    }
+
+    fn copies(&self) -> Copies {
+        let now = self.clock.instant();
+        let mut copies = Copies { in_sync: Some(Duration::ZERO), ..Copies::default() };
+        let mut partitions = 0;
+        for (_, report) in self.pinned() {
+            let (hints, hint_bytes) = report.hints;
+            copies.hints += hints;
+            copies.hint_bytes += hint_bytes;
+            for (_, since) in &report.in_sync {
+                partitions += 1;
+                copies.never_in_sync += u32::from(since.is_none());
+                let age = since.map(|since| now.since(since));
+                copies.in_sync = copies.in_sync.zip(age).map(|(oldest, age)| oldest.max(age));
+            }
+        }
+        copies.in_sync = copies.in_sync.filter(|_| partitions > 0);
+        copies
+    }
+
+    /// What the shards have counted.
+    pub(crate) fn counts(&self) -> NodeCounts {
+        NodeCounts { shards: self.pinned().map(|(shard, report)| report.counts(shard)).collect() }
     }
 
     fn peers(&self, view: &View) -> Vec<PeerStatus> {
@@ -295,6 +337,16 @@ impl NodeShared {
         };
         others.map(status).collect()
     }
+}
+
+/// How the copies of all shards are.
+#[derive(Debug, Default)]
+struct Copies {
+    hints: u64,
+    hint_bytes: u64,
+    /// How long ago all of them agreed with the other owners'; none while that is not known of all.
+    in_sync: Option<Duration>,
+    never_in_sync: u32,
 }
 
 /// Beyond a request's own budget: the shard answers at its deadline, and this only catches one that does not.

@@ -39,7 +39,8 @@ impl World {
             self.stripped(number, at, before, &after)?;
         }
         if let Some(record) = stored {
-            self.oracle.committed((number, hint), mutation.partition, &key, record)?;
+            let old_disk = self.nodes.get(usize::from(number)).is_some_and(|node| node.damaged);
+            self.oracle.committed((number, hint, old_disk), mutation.partition, &key, record)?;
         }
         match (at, before, stored) {
             (Some(at), Some(before), None) => self.reaped(number, at, &before),
@@ -89,6 +90,8 @@ impl World {
         let (was, is) = (before.context(), after.context());
         let mut entries = VersionVector::new();
         was.iter().filter(|dot| !is.covers(*dot)).for_each(|dot| entries.add(dot));
+        let item = &mut self.oracle.items[at];
+        item.shortened |= !after.vector().descends(before.vector());
         let item = &self.oracle.items[at];
         if entries.is_empty() {
             return Ok(());

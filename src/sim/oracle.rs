@@ -92,6 +92,8 @@ pub(super) struct Item {
     pub(super) gone: VersionVector,
     /// What some owner has stripped from the item's past (rule 13).
     pub(super) stripped: VersionVector,
+    /// Some owner has stripped an entry, also one that a newer version of its actor stands in for.
+    pub(super) shortened: bool,
     /// Versions that lived on when an entry was stripped that covers them: an entry of an actor goes up to a write that
     /// was replaced, and an earlier sibling of the same actor may stand beside it. They are not over before an entry
     /// that covers them is stripped where they are not held.
@@ -138,6 +140,7 @@ impl Oracle {
             floor: VersionVector::new(),
             gone: VersionVector::new(),
             stripped: VersionVector::new(),
+            shortened: false,
             spared: BTreeSet::new(),
             modifiers: None,
             unknown: 0,
@@ -158,7 +161,7 @@ impl Oracle {
     /// A node committed a record: every state that any replica ever holds passes here.
     pub(super) fn committed(
         &mut self,
-        (number, hint): (u16, bool),
+        (number, hint, old_disk): (u16, bool, bool),
         partition: PartitionId,
         key: &Bytes,
         record: &Bytes,
@@ -195,7 +198,12 @@ impl Oracle {
             return Err(Finding::new(Checker::Siblings, text));
         }
         let held: Vec<Dot> = state.versions().iter().map(|version| version.dot).collect();
-        item.check(&state.context(), &held, &format!("{node} stored")).map_err(|text| siblings(&text))
+        // An old disk has what was replaced since, and where the entries that say so were stripped, it learns of that
+        // only when the other owners tell. Until then nobody is shown it.
+        if !(old_disk && item.shortened) {
+            item.concurrent(&held).map_err(|text| siblings(&format!("{node} stored {text}")))?;
+        }
+        item.dominated(&state.context(), &held).map_err(|text| siblings(&format!("{node} stored {text}")))
     }
 
     /// A client was told what a strict read saw. `floor` is what it had to know when it began, `gone` what was reaped
@@ -402,12 +410,6 @@ impl Item {
         self.dots.len()
     }
 
-    fn check(&self, past: &VersionVector, held: &[Dot], who: &str) -> Result<(), String> {
-        let say = |text: String| format!("{who} {text}");
-        self.concurrent(held).map_err(say)?;
-        self.dominated(past, held).map_err(say)
-    }
-
     fn seen(&self, dot: Dot) -> Option<&Seen> {
         self.places.get(&dot).and_then(|place| self.dots.get(*place))
     }
@@ -420,8 +422,10 @@ impl Item {
         }
         for by in &seen {
             if let Some(of) = seen.iter().find(|of| of.dot != by.dot && by.past.covers(of.dot)) {
+                let stripped = if self.stripped.covers(of.dot) { ", and whose entry was stripped since" } else { "" };
                 return Err(format!(
-                    "{:?} with {} (write {}) beside {} (write {}), whose client had seen the former and replaced it",
+                    "{:?} with {} (write {}{stripped}) beside {} (write {}), whose client had seen the former and \
+                     replaced it",
                     self.address, of.dot, of.write_id, by.dot, by.write_id
                 ));
             }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
+use crate::metrics::ItemCacheNumbers;
 use crate::protocol::replica::{KeyKind, Mutation};
 
 /// What an item costs beside the bytes of key and record: two handles, their allocations and a place in the table.
@@ -24,7 +25,11 @@ const ITEM_BYTES: usize = 256;
 const ITEM_BYTES_USUAL: usize = 1024;
 
 /// Items of one shard, the least useful leaving first when a bound of bytes is reached.
-pub(super) struct ItemCache(Cache<Bytes, Bytes, Weight>);
+pub(super) struct ItemCache {
+    cache: Cache<Bytes, Bytes, Weight>,
+    hits: u64,
+    misses: u64,
+}
 
 #[derive(Clone)]
 struct Weight;
@@ -38,18 +43,33 @@ impl Weighter<Bytes, Bytes> for Weight {
 impl ItemCache {
     /// Nothing yet, and never more than so many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self(Cache::with_weighter(bytes_max / ITEM_BYTES_USUAL, bytes_max as u64, Weight))
+        let cache = Cache::with_weighter(bytes_max / ITEM_BYTES_USUAL, bytes_max as u64, Weight);
+        Self { cache, hits: 0, misses: 0 }
     }
 
     /// The item's record, if it is here.
-    pub(super) fn find(&self, key: &[u8]) -> Option<Bytes> {
-        self.0.get(key).cloned()
+    pub(super) fn find(&mut self, key: &[u8]) -> Option<Bytes> {
+        if !is_item(key) {
+            return None;
+        }
+        let found = self.cache.get(key).cloned();
+        match found {
+            Some(_) => self.hits += 1,
+            None => self.misses += 1,
+        }
+        found
+    }
+
+    /// How much is here, and how often it helped.
+    pub(super) fn numbers(&self) -> ItemCacheNumbers {
+        let (bytes, capacity_bytes) = (self.cache.weight(), self.cache.capacity());
+        ItemCacheNumbers { bytes, capacity_bytes, hits: self.hits, misses: self.misses }
     }
 
     /// Keeps what was read.
     pub(super) fn keep(&mut self, key: &[u8], record: Bytes) {
         if is_item(key) {
-            self.0.insert(Bytes::copy_from_slice(key), record);
+            self.cache.insert(Bytes::copy_from_slice(key), record);
         }
     }
 
@@ -61,13 +81,13 @@ impl ItemCache {
         match &mutation.value {
             // A copy: it may be a slice of a receive buffer many times its size.
             Some(record) => self.keep(&mutation.key, Bytes::copy_from_slice(record)),
-            None => drop(self.0.remove(&mutation.key)),
+            None => drop(self.cache.remove(&mutation.key)),
         }
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.cache.clear();
     }
 }
 
@@ -94,6 +114,7 @@ mod tests {
         assert_eq!(items.find(b"\x01a").as_deref(), Some(b"2".as_slice()));
         items.note(&mutation(b"\x01a", None));
         assert_eq!(items.find(b"\x01a"), None);
+        assert_eq!((items.numbers().hits, items.numbers().misses), (1, 1));
     }
 
     #[test]
@@ -112,9 +133,9 @@ mod tests {
             let key = Bytes::copy_from_slice(&[&[1], at.to_be_bytes().as_slice()].concat());
             items.note(&Mutation { partition: PartitionId::new(0), key, value: Some(buffer.slice(..1_000)) });
         }
-        assert!(items.0.weight() <= 100_000, "{} bytes", items.0.weight());
+        assert!(items.numbers().bytes <= 100_000, "{} bytes", items.numbers().bytes);
         assert!(buffer.is_unique(), "a slice of the buffer is kept");
         items.clear();
-        assert_eq!(items.0.weight(), 0);
+        assert_eq!(items.numbers().bytes, 0);
     }
 }

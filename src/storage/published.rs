@@ -38,6 +38,12 @@ impl Published {
         StorageNumbers { fsync_times: *self.fsyncs(), damaged: self.damaged.load(Ordering::Relaxed), ..sample }
     }
 
+    /// Bytes of all partitions.
+    #[must_use]
+    pub fn item_bytes(&self) -> u64 {
+        self.sample().partitions.iter().map(|(_, bytes)| bytes).sum()
+    }
+
     /// An fsync took so long.
     pub(super) fn fsynced(&self, time: Duration) {
         self.fsyncs().record_time(time);

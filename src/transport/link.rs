@@ -245,7 +245,7 @@ impl<O: LinkOwner> Keeper<O> {
                 Err(Ended::Error(error)) => {
                     self.terms.tally.count(Event::Refused);
                     self.link.fail(&error.to_string());
-                    tracing::debug!(node = %self.terms.node, %address, %error, "no link");
+                    tracing::debug!(peer = %self.terms.node, %address, %error, "no link");
                     None
                 }
                 Err(Ended::Interrupted(interruption)) => Some(interruption),
@@ -284,11 +284,11 @@ impl<O: LinkOwner> Keeper<O> {
         let jitter = self.backoff.jitter();
         self.terms.tally.count(Event::Session);
         self.link.0.lock().up = Some((lanes, peer.clone()));
-        tracing::info!(node = %self.terms.node, %address, "link up");
+        tracing::info!(peer = %self.terms.node, %address, "link up");
         self.owner.on_up(peer.hello());
         let (reason, interruption) = self.carry(address, talk, jitter).await;
         self.link.fail(&reason);
-        tracing::info!(node = %self.terms.node, %address, reason, "link down");
+        tracing::info!(peer = %self.terms.node, %address, reason, "link down");
         self.owner.on_down(&reason);
         // A session that ends right after its greeting counts as a failure, or two nodes that refuse each other's
         // frames would greet ten times a second.
@@ -316,7 +316,7 @@ impl<O: LinkOwner> Keeper<O> {
                     Ok((lanes, talk)) if same_process(&peer, talk.peer()) => {
                         let fresh = talk.peer().clone();
                         let before = self.link.0.lock().up.replace((lanes, fresh.clone()));
-                        tracing::debug!(node = %self.terms.node, %address, "the link goes on over a new session");
+                        tracing::debug!(peer = %self.terms.node, %address, "the link goes on over a new session");
                         renew_at = talk.renew_at(jitter);
                         let old = std::mem::replace(&mut current, Box::pin(run(talk)));
                         let old_peer = std::mem::replace(&mut peer, fresh);
@@ -330,7 +330,7 @@ impl<O: LinkOwner> Keeper<O> {
                         return ("the node has restarted".to_owned(), None);
                     }
                     Err(Ended::Error(error)) => {
-                        tracing::warn!(node = %self.terms.node, %address, %error, "no successor for a session");
+                        tracing::warn!(peer = %self.terms.node, %address, %error, "no successor for a session");
                         renew_at = Instant::now() + RENEW_AGAIN;
                     }
                     Err(Ended::Interrupted(interruption)) => return Self::interrupted(&peer, interruption),
@@ -358,10 +358,10 @@ impl<O: LinkOwner> Keeper<O> {
     /// Until the next attempt is due or was asked for.
     async fn wait(&mut self, address: SocketAddr) {
         let wait: Duration = self.backoff.next();
-        tracing::trace!(node = %self.terms.node, %address, ?wait, "link waits");
+        tracing::trace!(peer = %self.terms.node, %address, ?wait, "link waits");
         // Elapsed or nudged: the next attempt finds out what has changed.
         if tokio::time::timeout(wait, self.link.0.nudged.notified()).await.is_ok() {
-            tracing::trace!(node = %self.terms.node, "link was nudged");
+            tracing::trace!(peer = %self.terms.node, "link was nudged");
         }
     }
 }

@@ -22,6 +22,7 @@
 //! | `importing` | real data in and out |
 //! | `benching`, `judging` | `quorate bench`: what it measures, and what it says of that |
 //! | `developing` | `quorate dev` |
+//! | `seeing`, `terminal` | `status`, `top`, `key inspect` and the log, also on a terminal |
 //! | `dashboards`, `observing` | what is under `grafana/`, as files and under the real Prometheus |
 //! | `configuring` | `quorate config`, the environment, man pages and completions |
 //! | `supervising`, `units` | what systemd hears, and what it says of our units |
@@ -41,6 +42,7 @@ mod load;
 mod ports;
 mod process;
 mod proxy;
+mod terminal;
 mod wire;
 
 mod benching;
@@ -60,6 +62,7 @@ mod production;
 mod refusals;
 mod renewing;
 mod rotting;
+mod seeing;
 mod slow_peer;
 mod standing_in;
 mod storing;

@@ -17,7 +17,7 @@ use crate::pki::{Authority, Credentials, Identity, Moment, Role};
 use crate::protocol::replica::ItemKey;
 use crate::protocol::ring::{KeyHash, Layout, Member, Parameters, Roster, partition_of};
 use crate::protocol::types::*;
-use crate::protocol::version::{self, ConflictPolicy, Dot, Siblings, TokenKey, TokenKeys, Version};
+use crate::protocol::version::{self, ConflictPolicy, Dot, Head, Siblings, TokenKey, TokenKeys, Version};
 use crate::protocol::wire::*;
 use crate::transport::service::failure_frame;
 use crate::transport::{CloseCode, LaneSender, Offload, Peer, Purpose, Tally, Terms, accept, bind, server_config};
@@ -348,6 +348,7 @@ impl Fake {
             Kind::Ping => (Kind::Pong, Bytes::new()),
             Kind::View => (Kind::ViewReply, encode_control(&*self.view.lock().unwrap())),
             Kind::Status => (Kind::StatusReply, encode_control(&status_of(node))),
+            Kind::Counts => (Kind::CountsReply, encode_control(&NodeCounts::default())),
             Kind::State => (Kind::StateReply, encode_control(&state(node.creation.lock().unwrap().clone()))),
             Kind::Create => {
                 let creation: Creation = decode_control(&frame.body, "create").unwrap();
@@ -399,6 +400,10 @@ impl Fake {
                 let request = GetRequest::decode(frame.body.clone()).unwrap();
                 let reply = self.read(node, &request.address, &mood);
                 answer(Kind::GetReply, reply.body_bytes(), &|out| reply.encode(out))
+            }
+            None if kind == Kind::Inspect => {
+                let reply = inspect(node, &InspectRequest::decode(frame.body.clone()).unwrap());
+                answer(Kind::InspectReply, reply.body_bytes(), &|out| reply.encode(out))
             }
             None => {
                 let reply = list(node, &ScanRequest::decode(frame.body.clone()).unwrap());
@@ -482,10 +487,22 @@ fn status_of(node: &FakeNode) -> NodeStatus {
         room: "plenty".to_owned(),
         disk_free: 1 << 40,
         disk_reserve: 1 << 30,
+        stored_bytes: 3 << 20,
+        hints: 4,
+        hint_bytes: 5_000,
+        in_sync_ms: Some(6_000),
+        never_in_sync: 0,
         uptime_s: 1,
         generation: BootGeneration::new(1),
         peers: Vec::new(),
     }
+}
+
+/// The head of what a node has of an item.
+fn inspect(node: &FakeNode, request: &InspectRequest) -> InspectReply {
+    let record = node.items.lock().unwrap().get(&item_key(&request.address)).map(Siblings::to_record);
+    let found = record.map_or(Inspected::Absent, |record| Inspected::Head(Head::of(&record).unwrap()));
+    InspectReply { found, unverified: false, hinted: false }
 }
 
 /// Pages of at most three keys, so that they are many.

@@ -20,6 +20,8 @@ use crate::protocol::types::limits::{BUDGET_MS_MAX, REPLICAS_MAX, VALUE_BYTES_MA
 const INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
 const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 const QUORUM_DEFAULT: u8 = 2;
+/// Far above what a healthy cluster takes, and below what people wait for.
+const SLOW_REQUESTS_DEFAULT: Duration = Duration::from_millis(500);
 const MEMORY_DEFAULT: ByteSize = ByteSize::new(256 << 20);
 const ITEM_CACHE_DEFAULT: ByteSize = ByteSize::new(64 << 20);
 const ITEM_CACHE_MIN: ByteSize = ByteSize::new(1 << 20);
@@ -299,11 +301,27 @@ fn storage(document: &Document, storage: &raw::Storage) -> Result<StorageConfig,
 fn log(document: &Document, log: &raw::Log) -> Result<LogConfig, ConfigError> {
     let levels =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let formats = [LogFormat::Auto, LogFormat::Text, LogFormat::Json, LogFormat::Journal];
+    let formats = formats.map(|format| (format.as_str(), format));
     Ok(LogConfig {
         level: one_of(document, log.level.as_ref(), LogLevel::Info, &levels)?,
-        format: one_of(document, log.format.as_ref(), LogFormat::Text, &formats)?,
+        format: one_of(document, log.format.as_ref(), LogFormat::Auto, &formats)?,
+        slow_requests: slow_requests(document, log.slow_requests.as_ref())?,
     })
+}
+
+/// A time, or a word for none.
+fn slow_requests(document: &Document, value: Option<&Spanned<String>>) -> Result<Option<Duration>, ConfigError> {
+    let Some(value) = value else { return Ok(Some(SLOW_REQUESTS_DEFAULT)) };
+    if matches!(value.get_ref().as_str(), "off" | "0") {
+        return Ok(None);
+    }
+    let longest = Duration::from_millis(u64::from(BUDGET_MS_MAX));
+    match humantime::parse_duration(value.get_ref()) {
+        Ok(found) if (MILLISECOND..=longest).contains(&found) => Ok(Some(found)),
+        Ok(found) if found.is_zero() => Ok(None),
+        _ => Err(document.refuse(value.span(), "use \"1ms\" to \"1m\", such as \"500ms\", or \"off\"")),
+    }
 }
 
 fn one_of<T: Copy>(

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Durability, HttpData, LogFormat, ServerConfig};
+use super::{Durability, HttpData, ServerConfig};
 
 /// A field with its sections, and its value as TOML.
 pub type Effective = (&'static str, String);
@@ -22,10 +22,6 @@ impl ServerConfig {
             HttpData::Loopback { token_file } => ("loopback", Some(path(token_file)), None, None),
             HttpData::Unix { socket } => ("unix", None, Some(path(socket)), None),
             HttpData::Tls { listen } => ("tls", None, None, Some(text(listen))),
-        };
-        let format = match self.log.format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
         };
         let hosts: Vec<String> = self.http.hosts.iter().map(text).collect();
         let fields = [
@@ -57,7 +53,8 @@ impl ServerConfig {
             ("storage.hint_bytes_max", Some(text(&self.storage.hint_bytes_max))),
             ("storage.disk_reserve", self.storage.disk_reserve.map(|bytes| text(&bytes))),
             ("log.level", Some(text(&self.log.level.as_str()))),
-            ("log.format", Some(text(&format))),
+            ("log.format", Some(text(&self.log.format.as_str()))),
+            ("log.slow_requests", Some(self.log.slow_requests.map_or_else(|| text(&"off"), time))),
         ];
         fields.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
     }

@@ -189,8 +189,13 @@ section! {
         /// "error", "warn", "info" or "debug". A reload (SIGHUP) takes a new one at once.
         level: Text = Default "\"info\"",
 
-        /// "text" for people, "json" for machines.
-        format: Text = Default "\"text\"",
+        /// "text" for people, "json" for machines, "journal" for systemd's: text with a priority before each line.
+        /// "auto" is text on a terminal, journal where standard error is the journal, and else json.
+        format: Text = Default "\"auto\"",
+
+        /// Requests of clients that take this long get a line that says where the time went, ten at once and then one a
+        /// second for each shard: "1ms" to "60s", or "off". A reload (SIGHUP) takes a new one at once.
+        slow_requests: Text = Default "\"500ms\"",
     }
 }
 

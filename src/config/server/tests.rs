@@ -54,6 +54,7 @@ disk_reserve = "3 GiB"
 [log]
 level = "debug"
 format = "json"
+slow_requests = "2s"
 "#;
 
 const PATH: &str = "/etc/quorate/server.toml";
@@ -110,7 +111,11 @@ fn small_file_takes_every_default() {
             disk_reserve: None,
             hint_bytes_max: ByteSize::new(1 << 30),
         },
-        log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
+        log: LogConfig {
+            level: LogLevel::Info,
+            format: LogFormat::Auto,
+            slow_requests: Some(Duration::from_millis(500)),
+        },
     };
     assert_eq!(config, expected);
 }
@@ -148,7 +153,7 @@ fn whole_file_sets_every_field() {
             disk_reserve: Some(ByteSize::new(3 << 30)),
             hint_bytes_max: ByteSize::new(2 << 30),
         },
-        log: LogConfig { level: LogLevel::Debug, format: LogFormat::Json },
+        log: LogConfig { level: LogLevel::Debug, format: LogFormat::Json, slow_requests: Some(Duration::from_secs(2)) },
     };
     assert_eq!(config, expected);
 }
@@ -223,7 +228,7 @@ fn unknown_field_gets_the_near_name() {
     );
     refused(
         &with_section("[log]\nzookeeper = 1"),
-        "11: unknown field \"zookeeper\" in [log]; the fields here are level, format",
+        "11: unknown field \"zookeeper\" in [log]; the fields here are level, format, slow_requests",
     );
     refused(&with_section("[storag]\nread_threads = 1"), "10: unknown field \"storag\"; did you mean \"storage\"?");
 }
@@ -285,8 +290,12 @@ fn words_outside_their_list_are_refused_with_it() {
         "11: log.level = \"loud\": use one of \"error\", \"warn\", \"info\", \"debug\"",
     );
     refused(
+        &with_section("[log]\nslow_requests = \"2h\""),
+        "11: log.slow_requests = \"2h\": use \"1ms\" to \"1m\", such as \"500ms\", or \"off\"",
+    );
+    refused(
         &with_section("[log]\nformat = \"jsn\""),
-        "11: log.format = \"jsn\": did you mean \"json\"? it is one of \"text\", \"json\"",
+        "11: log.format = \"jsn\": did you mean \"json\"? it is one of \"auto\", \"text\", \"json\", \"journal\"",
     );
     refused(
         &with_section("[http.data]\nmode = \"tsl\""),

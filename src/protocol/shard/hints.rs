@@ -13,9 +13,9 @@ use super::{Now, PeerIndex, Shard, Source};
 use crate::protocol::replica::{HintPage, ItemKey, Mutation, ReadError, ReadId, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, Instant, NodeId, PartitionId};
-use crate::protocol::version::Siblings;
+use crate::protocol::version::{Head, Siblings};
 use crate::protocol::wire::{
-    Failure, FailureCode, Frame, Header, HintRequest, Kind, MergeReply, ReadReply, ReadResult, Refused,
+    Failure, FailureCode, Frame, Header, HintRequest, Inspected, Kind, MergeReply, ReadReply, ReadResult, Refused,
 };
 
 /// What is charged for a hint beside its record: its key and RocksDB's own bytes.
@@ -61,6 +61,8 @@ pub(super) struct Home {
 pub(super) enum Asker {
     /// A coordinator elsewhere.
     Peer { source: Source, correlation: u64 },
+    /// A person who inspects it.
+    Person { source: Source, correlation: u64 },
     /// An operation of this shard, which stands in.
     Operation(u64),
 }
@@ -260,10 +262,15 @@ impl Shard {
             Asker::Peer { source, correlation } if self.hints.count_of(partition) == 0 => {
                 return self.send_read_reply(source, correlation, &[], ReadResult::Absent);
             }
-            Asker::Peer { source, correlation } if self.hints.gathers.len() >= GATHERS_MAX => {
+            Asker::Person { source, correlation } if self.hints.count_of(partition) == 0 => {
+                return self.tell_hints(source, correlation, &[], Inspected::Absent);
+            }
+            Asker::Peer { source, correlation } | Asker::Person { source, correlation }
+                if self.hints.gathers.len() >= GATHERS_MAX =>
+            {
                 return self.reply_failure(source, correlation, &overloaded());
             }
-            Asker::Peer { .. } | Asker::Operation(_) => {}
+            Asker::Peer { .. } | Asker::Person { .. } | Asker::Operation(_) => {}
         }
         let homes: Vec<NodeId> = self.view.layout.owners(partition).collect();
         let key = ItemKey::new(address, hash);
@@ -304,6 +311,10 @@ impl Shard {
         let Some(gather) = self.hints.gathers.remove(&id) else { return };
         let (source, correlation) = match gather.asker {
             Asker::Peer { source, correlation } => (source, correlation),
+            Asker::Person { source, correlation } => {
+                let found = inspected(&gather);
+                return self.tell_hints(source, correlation, &gather.keys, found);
+            }
             Asker::Operation(id) => return self.own_hints_read(now, id, &gather.item, &gather.keys, storage),
         };
         let result = match (gather.unreadable, gather.item.is_empty()) {
@@ -340,6 +351,18 @@ impl Shard {
     /// Takes a page of hints that the storage was asked for.
     pub fn handle_hints(&mut self, now: Now, id: ReadId, page: Result<HintPage, ReadError>, storage: &mut dyn Storage) {
         self.hint_page(now, id, page, storage);
+    }
+}
+
+/// What a gather says to a person.
+fn inspected(gather: &Gather) -> Inspected {
+    if gather.unreadable {
+        return Inspected::Unreadable("a hint for it cannot be read".to_owned());
+    }
+    match Head::of(&gather.item.to_record()) {
+        _ if gather.item.is_empty() => Inspected::Absent,
+        Ok(head) => Inspected::Head(head),
+        Err(error) => Inspected::Unreadable(error.to_string()),
     }
 }
 

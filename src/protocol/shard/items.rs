@@ -40,6 +40,8 @@ pub(super) enum Task {
     StoreMerged { operation: u64 },
     /// Send it to a peer.
     Read { source: Source, header: Header, extent: Extent },
+    /// Tell a person what there is of it.
+    Inspect { source: Source, header: Header },
     /// Join a peer's item: into this node's copy, or into a hint.
     Merge { source: Source, header: Header, address: Address, held: Held },
     /// Join what a read found that was answered already.
@@ -232,6 +234,10 @@ impl Shard {
             // The disk may have taken longer than the asker waits.
             Task::Read { source, header, extent } => match self.refuse_expired(now, source, &header) {
                 Ok(()) => self.send_copy((source, header.correlation), partition, key, copy, &extent),
+                Err(failure) => self.reply_failure(source, header.correlation, &failure),
+            },
+            Task::Inspect { source, header } => match self.refuse_expired(now, source, &header) {
+                Ok(()) => self.tell_copy((source, header.correlation), partition, key, copy),
                 Err(failure) => self.reply_failure(source, header.correlation, &failure),
             },
             Task::Merge { source, header, address, held } => match self.refuse_expired(now, source, &header) {

@@ -28,6 +28,7 @@ mod expiry;
 mod handoff;
 mod heads;
 mod hints;
+mod inspecting;
 mod items;
 mod measures;
 mod operation;
@@ -42,6 +43,7 @@ mod restoring;
 mod room;
 mod serving;
 mod settling;
+mod slow;
 mod standing_in;
 mod throttle;
 mod timers;
@@ -54,6 +56,7 @@ pub use measures::{Measures, PEERS_MAX, TABLES_MAX, TableMeasures, Verb, VerbMea
 pub use output::{Counters, Now, Output, PeerIndex, Source, SourceId};
 pub use reaping::BrokenReaping;
 pub use room::{Room, Space};
+pub use slow::{SlowPeer, SlowRequest};
 pub use view::View;
 
 use std::collections::BTreeMap;
@@ -72,6 +75,7 @@ use self::peers::Peers;
 use self::reaping::Reaping;
 use self::release::Release;
 use self::restoring::Restores;
+use self::slow::SlowLog;
 use self::throttle::Throttle;
 use self::timers::Timer;
 use crate::protocol::coordinator::Copied;
@@ -132,6 +136,7 @@ pub struct Shard {
     space: Space,
     weight: Weight,
     measures: Measures,
+    slow: SlowLog,
     stopping: bool,
 }
 
@@ -187,6 +192,7 @@ impl Shard {
             ready: Vec::new(),
             counters,
             measures: Measures::default(),
+            slow: SlowLog::default(),
             throttle: Throttle::default(),
             room: Room::default(),
             space: Space::default(),
@@ -265,7 +271,10 @@ impl Shard {
         let header = frame.header;
         let outcome = match self.refuse_expired(now, source, &header) {
             Ok(()) => self.accept(now, source, frame, storage),
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                self.note_slow_expired(now, source, &frame, failure.code);
+                Err(failure)
+            }
         };
         if let Err(failure) = outcome {
             if let Some(verb) = Kind::from_u8(header.kind).and_then(Verb::of) {
@@ -285,6 +294,7 @@ impl Shard {
             Some(Kind::Get) => self.accept_get(now, source, frame, storage),
             Some(Kind::Put) => self.accept_put(now, source, frame, storage),
             Some(Kind::Scan) => self.accept_scan(source, frame, storage),
+            Some(Kind::Inspect) => self.accept_inspect(now, source, frame, storage),
             Some(Kind::Read) => self.accept_read(now, source, frame, storage),
             Some(Kind::Merge) => self.accept_merge(now, source, frame, storage),
             Some(Kind::Hint) => self.accept_hint(now, source, frame, storage),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use slab::Slab;
 
+use super::slow::Milestones;
 use super::timers::{Timer, Timers};
 use super::{PeerIndex, Source, Verb};
 use crate::protocol::coordinator::{Get, Put, Slot};
@@ -54,6 +55,7 @@ pub(super) struct Operation {
     pub(super) stage: Stage,
     /// Bytes that it holds, as far as they are counted (`burden`).
     pub(super) charged: usize,
+    pub(super) milestones: Milestones,
 }
 
 impl Operation {
@@ -62,6 +64,7 @@ impl Operation {
         if let Some(at) = self.slots_asked_at.get_mut(slot.as_index()) {
             *at = now;
         }
+        self.milestones.ask(slot);
     }
 
     /// How long ago a replica was asked.
@@ -242,6 +245,10 @@ pub(super) struct Relay {
     pub(super) strictness: Strictness,
     /// What the last one said.
     pub(super) last_failure: Option<crate::protocol::wire::Failure>,
+    /// When this shard took it up.
+    pub(super) taken_up: Instant,
+    /// When the last one was asked; zero before the first.
+    pub(super) asked_at: Instant,
 }
 
 /// Everything under way.
@@ -367,6 +374,7 @@ impl Operations {
             stand_ins: Vec::new(),
             stage: Stage::Open,
             charged,
+            milestones: Milestones::default(),
         };
         let id = name(self.slab.insert(operation), tag);
         self.arm(deadline, id, Timer::Deadline);
@@ -477,8 +485,22 @@ impl Relay {
     ) -> Self {
         let to = PeerIndex::new(u16::MAX);
         let strictness = Strictness::Strict;
-        let last_failure = None;
-        Self { tag: 0, source, correlation, kind, body, partition, to, candidates, deadline, strictness, last_failure }
+        let (taken_up, asked_at) = (source.arrived, Instant::default());
+        Self {
+            tag: 0,
+            source,
+            correlation,
+            kind,
+            body,
+            partition,
+            to,
+            candidates,
+            deadline,
+            strictness,
+            last_failure: None,
+            taken_up,
+            asked_at,
+        }
     }
 }
 

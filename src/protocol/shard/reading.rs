@@ -35,14 +35,15 @@ impl Shard {
         let id = self.begin(source, header, request.address, (partition, role), hash, strictness, wanted)?;
         self.counters.gets += 1;
         self.peers.earn_hedge();
-        self.count_begun(id);
+        self.count_begun(now, id);
         self.read_replicas(now, id, quorum.r(), Purpose::Answer, storage);
         Ok(())
     }
 
     /// Counts a request that begins, by its table.
-    pub(super) fn count_begun(&mut self, id: u64) {
+    pub(super) fn count_begun(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.get_mut(id) else { return };
+        operation.milestones.take_up(now);
         self.measures.began(Verb::of_request(&operation.request), operation.address.table());
     }
 
@@ -227,6 +228,7 @@ impl Shard {
     /// not shown before it is.
     pub(super) fn local_copy_read(&mut self, now: Now, id: u64, copy: LocalCopy, storage: &mut dyn Storage) {
         let Some(operation) = self.operations.get_mut(id) else { return };
+        operation.milestones.own_copy_read(now);
         let (me, partition) = (operation.owners.me(), operation.partition);
         let key = operation.key.clone();
         let reply = match copy {
@@ -270,6 +272,7 @@ impl Shard {
         let slot = operation.owners.slot_of(peer);
         if let Some(slot) = slot.filter(|_| operation.writing.is_none()) {
             self.measures.answered(peer, operation.since_asked(slot, now.instant));
+            operation.milestones.answer(slot, now);
         }
         if let (Some(slot), Some(reading)) = (slot, &mut operation.reading)
             && let Some(asked) = reading.take_asked(slot)
@@ -502,6 +505,7 @@ impl Shard {
 
     pub(super) fn finish_get(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.remove(id) else { return };
+        self.slow.note(now, &operation, None);
         self.throttle.observe(now.instant, operation.began);
         let Some(reading) = &operation.reading else { return };
         let merged = reading.get.merged();
@@ -519,7 +523,7 @@ impl Shard {
     /// The time of a request is over: say what is known.
     pub(super) fn deadline_passed(&mut self, now: Now, id: u64) {
         if super::operation::Operations::is_relay(id) {
-            self.relay_timed_out(id);
+            self.relay_timed_out(now, id);
             return;
         }
         let stage = self.operations.get_mut(id).map(|operation| operation.stage);
@@ -541,6 +545,7 @@ impl Shard {
         self.throttle.observe(now.instant, operation.began);
         self.disturb_missed(now, &operation);
         let failure = self.explain(now, &operation);
+        self.slow.note(now, &operation, Some(failure.code));
         let verb = Verb::of_request(&operation.request);
         self.disappoint(verb, operation.source, operation.correlation, &failure);
     }

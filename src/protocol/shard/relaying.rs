@@ -105,9 +105,10 @@ impl Shard {
         }
     }
 
-    fn start_relay(&mut self, now: Now, relay: Relay, storage: &mut dyn Storage) -> Result<(), Failure> {
+    fn start_relay(&mut self, now: Now, mut relay: Relay, storage: &mut dyn Storage) -> Result<(), Failure> {
         self.admit()?;
         self.counters.relayed += 1;
+        relay.taken_up = now.instant;
         let id = self.operations.insert_relay(relay);
         self.relay_next(now, id, storage);
         Ok(())
@@ -131,7 +132,7 @@ impl Shard {
             if !self.peers.is_up(peer) {
                 continue;
             }
-            relay.to = peer;
+            (relay.to, relay.asked_at) = (peer, now.instant);
             let header = Header::new(relay.kind, id, remaining_ms(now, relay.deadline), layout).as_forwarded();
             let bytes = Frame::new(header, relay.body.clone()).to_bytes();
             let partition = relay.partition;
@@ -152,6 +153,8 @@ impl Shard {
             return self.begin_standing_in(now, &relay, storage);
         }
         let (verb, source, correlation) = (relay.verb(), relay.source, relay.correlation);
+        let code = relay.last_failure.as_ref().map_or(FailureCode::QuorumNotMet, |failure| failure.code);
+        self.note_slow_relay(now, &relay, Some(code));
         let failure = relay.last_failure.unwrap_or_else(|| {
             let partition = relay.partition;
             Failure::new(FailureCode::QuorumNotMet, format!("no owner of partition {partition} can be reached"))
@@ -182,6 +185,8 @@ impl Shard {
             return;
         }
         let Some(relay) = self.operations.remove_relay(id) else { return };
+        let failed = (frame.kind() == Some(Kind::Error)).then(|| decode_control::<Failure>(&frame.body, "error"));
+        self.note_slow_relay(now, &relay, failed.and_then(Result::ok).map(|failure| failure.code));
         let header = Header { correlation: relay.correlation, ..frame.header };
         self.reply(relay.source, Frame::new(header, frame.body).to_bytes());
     }
@@ -201,8 +206,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn relay_timed_out(&mut self, id: u64) {
+    pub(super) fn relay_timed_out(&mut self, now: Now, id: u64) {
         let Some(relay) = self.operations.remove_relay(id) else { return };
+        self.note_slow_relay(now, &relay, Some(FailureCode::TimedOut));
         let name = self.view.name_of(relay.to);
         let text = match relay.kind {
             Kind::Put => format!("{name} did not answer in time; the write may still surface; retry with its write id"),

@@ -49,7 +49,7 @@ impl Shard {
         let work = Request::Put(Box::new(work));
         let id = self.begin(source, header, address, (partition, role), hash, strictness, work)?;
         self.counters.puts += 1;
-        self.count_begun(id);
+        self.count_begun(now, id);
         if deletes_seen {
             self.read_replicas(now, id, quorum.r(), Purpose::DeleteSeen, storage);
         } else {
@@ -103,6 +103,9 @@ impl Shard {
         // The disk may have taken longer than the client waits.
         if self.operations.get_mut(id).is_some_and(|operation| operation.deadline <= now.instant) {
             return self.fail(now, id);
+        }
+        if let Some(operation) = self.operations.get_mut(id) {
+            operation.milestones.own_copy_read(now);
         }
         let before = held;
         let item = before.as_ref().map(|held| held.item.clone()).unwrap_or_default();
@@ -231,6 +234,7 @@ impl Shard {
                 if let Some(at) = operation.slots_asked_at.get_mut(slot.as_index()) {
                     *at = now.instant;
                 }
+                operation.milestones.ask(slot);
                 silent_after = silent_after.max(Some(self.peers.silent_after(peer, 1, now.instant)));
                 self.peers.asked(peer, now.instant);
                 self.outbox.push(Output::Send { peer, partition, correlation: id, bytes: bytes.clone() });
@@ -304,6 +308,7 @@ impl Shard {
             return;
         };
         self.measures.answered(peer, after);
+        operation.milestones.answer(slot, now);
         writing.add_result(slot, result);
         self.write_further(now, id);
     }
@@ -332,6 +337,7 @@ impl Shard {
     pub(super) fn local_copy_stored(&mut self, now: Now, id: u64) {
         let fsynced = self.release.fsyncs();
         let Some(operation) = self.operations.get_mut(id) else { return };
+        operation.milestones.own_copy_stored(now);
         let (me, role) = (operation.owners.me(), operation.owners.role());
         let number = self.view.peer_of(self.view.me).and_then(|peer| u16::try_from(peer.as_index()).ok());
         match (&mut operation.writing, role, number) {
@@ -368,6 +374,7 @@ impl Shard {
         let Some(operation) = self.operations.get_mut(id) else { return };
         self.measures.quorum_met(Verb::Put, now.instant.since(operation.asked_at));
         self.measures.succeeded(Verb::Put, now.instant.since(operation.began));
+        self.slow.note(now, operation, None);
         self.throttle.observe(now.instant, operation.began);
         let settled = operation.writing.as_ref().is_none_or(Put::all_answered);
         if settled || !self.operations.linger(id) {

@@ -113,6 +113,12 @@ impl<S: Scale> Histogram<S> {
         self.sum as f64 / S::PER_SHOWN
     }
 
+    /// Each bucket by its upper bound, in the scale's own unit, with the values in it. Above the last bound it is
+    /// `u64::MAX`.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        S::BOUNDS.iter().copied().chain([u64::MAX]).zip(self.counts)
+    }
+
     /// For each bound, as shown to people: how many values are not above it.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut below = 0;
@@ -185,6 +191,8 @@ mod tests {
         let expected = [(0, 1), (1, 3), (2, 4), (3, 4), (4, 4), (8, 5), (16, 5), (32, 5), (64, 6)];
         assert_eq!(cumulative, expected.map(|(bound, count)| (f64::from(bound), count)));
         assert_eq!(versions.count(), 7, "65 is above the last bound and counted all the same");
+        let buckets: Vec<_> = versions.buckets().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(buckets, [(0, 1), (1, 2), (2, 1), (8, 1), (64, 1), (u64::MAX, 1)]);
     }
 
     #[test]

@@ -185,6 +185,17 @@ impl Head {
         Ok(Self { item, lacking })
     }
 
+    /// How many bytes the value of each version has, in the versions' order: what a head says of values that it lacks.
+    ///
+    /// # Errors
+    /// As [`Head::decode`], without its last checks: for a head that it takes.
+    pub fn value_lengths(head: &Bytes) -> Result<Vec<usize>, RecordError> {
+        let mut header = header_of(head)?;
+        decode_vector(&mut header)?;
+        let count = decode_count(&mut header, "versions", MERGED_VERSIONS_MAX, VERSION_BYTES)?;
+        (0..count).map(|_| decode_version(&mut header).map(|(_, length)| length)).collect()
+    }
+
     /// The item, with empty values.
     #[must_use]
     pub fn item(&self) -> &Siblings {

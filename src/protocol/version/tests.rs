@@ -201,6 +201,8 @@ proptest! {
             prop_assert!(head.item().is_alike(&item));
             let with_values = item.versions().iter().filter(|version| !version.value.is_empty());
             prop_assert_eq!(head.lacking(), with_values.map(|version| version.dot).collect::<Vec<_>>());
+            let lengths: Vec<usize> = item.versions().iter().map(|version| version.value.len()).collect();
+            prop_assert_eq!(Head::value_lengths(&Head::of(&record).unwrap()), Ok(lengths));
             let mut filled = head.item().clone();
             filled.fill(&item);
             prop_assert_eq!(&filled, &item);

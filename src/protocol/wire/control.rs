@@ -189,6 +189,17 @@ pub struct NodeStatus {
     pub disk_free: u64,
     /// Bytes of its reserve.
     pub disk_reserve: u64,
+    /// Bytes of all items here: table files and memtables, as they were seconds ago.
+    pub stored_bytes: u64,
+    /// Hints that it keeps for other nodes.
+    pub hints: u64,
+    /// Their bytes.
+    pub hint_bytes: u64,
+    /// Milliseconds since the last moment at which every partition here agreed with its other owners' copies; none
+    /// until all of them once did.
+    pub in_sync_ms: Option<u64>,
+    /// Partitions that were not compared with all their other owners yet.
+    pub never_in_sync: u32,
     /// Seconds since it started.
     pub uptime_s: u64,
     /// How often its data directory was opened.

@@ -69,6 +69,10 @@ kinds! {
     View = 22,
     /// Roster, layout and ports.
     ViewReply = 23,
+    /// Asks what a node has counted.
+    Counts = 24,
+    /// What it has.
+    CountsReply = 25,
     /// Reads an item.
     Get = 32,
     /// Its versions and context.
@@ -81,6 +85,10 @@ kinds! {
     Scan = 36,
     /// A page of them.
     ScanReply = 37,
+    /// Asks a node what it holds of an item: heads, never values.
+    Inspect = 38,
+    /// What it holds.
+    InspectReply = 39,
     /// Asks a replica for its copy of an item.
     Read = 48,
     /// The copy.
@@ -127,7 +135,15 @@ impl Kind {
     #[must_use]
     pub const fn may_ask(self, sender: Sender) -> bool {
         match self {
-            Self::Hello | Self::Ping | Self::View | Self::Status | Self::Get | Self::Put | Self::Scan => true,
+            Self::Hello
+            | Self::Ping
+            | Self::View
+            | Self::Status
+            | Self::Counts
+            | Self::Get
+            | Self::Put
+            | Self::Scan => true,
+            Self::Inspect => matches!(sender, Sender::Client | Sender::Admin),
             Self::Create | Self::State => matches!(sender, Sender::Admin),
             Self::Read
             | Self::Merge
@@ -149,9 +165,11 @@ impl Kind {
             | Self::StateReply
             | Self::StatusReply
             | Self::ViewReply
+            | Self::CountsReply
             | Self::GetReply
             | Self::PutReply
             | Self::ScanReply
+            | Self::InspectReply
             | Self::ReadReply
             | Self::MergeReply
             | Self::HintReply
@@ -176,9 +194,11 @@ impl Kind {
                 | Self::StateReply
                 | Self::StatusReply
                 | Self::ViewReply
+                | Self::CountsReply
                 | Self::GetReply
                 | Self::PutReply
                 | Self::ScanReply
+                | Self::InspectReply
                 | Self::ReadReply
                 | Self::MergeReply
                 | Self::HintReply

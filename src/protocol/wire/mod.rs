@@ -13,9 +13,11 @@
 
 mod codec;
 mod control;
+mod counts;
 mod exchange;
 mod failure;
 mod frame;
+mod inspection;
 mod kind;
 mod reaping;
 mod replication;
@@ -26,9 +28,11 @@ pub use control::{
     Creation, Hello, Life, NodeState, NodeStatus, PeerStatus, TableRecord, ViewReply, Vouch, Vouched, decode_control,
     encode_control,
 };
+pub use counts::{Bucket, NodeCounts, ShardCounts, VerbCounts, buckets_of};
 pub use exchange::{CompareReply, CompareRequest, KeysReply, KeysRequest, Reach, SettleRequest};
 pub use failure::{Failure, FailureCode};
 pub use frame::{Frame, FrameDecoder, HEADER_BYTES, Header, PROTOCOL_VERSION};
+pub use inspection::{InspectReply, InspectRequest, Inspected};
 pub use kind::{Kind, Sender};
 pub use reaping::{ConfirmReply, ConfirmRequest, Confirmed, REAPING_ITEMS_MAX, ReapRequest, Reapable, Reaped};
 pub use replication::{HintRequest, MergeReply, MergeRequest, ReadReply, ReadRequest, ReadResult, Refused};
@@ -48,6 +52,8 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         PutReply::decode(body.clone()).is_ok(),
         ScanRequest::decode(body.clone()).is_ok(),
         ScanReply::decode(body.clone()).is_ok(),
+        InspectRequest::decode(body.clone()).is_ok(),
+        InspectReply::decode(body.clone()).is_ok(),
         ReadRequest::decode(body.clone()).is_ok(),
         ReadReply::decode(body.clone()).is_ok(),
         Head::decode(body).is_ok(),
@@ -67,6 +73,7 @@ pub fn decode_any(body: &bytes::Bytes) -> usize {
         decode_control::<NodeState>(body, "state").is_ok(),
         decode_control::<ViewReply>(body, "view").is_ok(),
         decode_control::<NodeStatus>(body, "status").is_ok(),
+        decode_control::<NodeCounts>(body, "counts").is_ok(),
         decode_control::<Failure>(body, "error").is_ok(),
     ]
     .into_iter()

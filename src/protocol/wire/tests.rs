@@ -117,6 +117,16 @@ proptest! {
             let found = ReadReply { result, unverified };
             prop_assert_eq!(ReadReply::decode(body_of!(found)).unwrap(), found);
         }
+        let inspect = InspectRequest { address: get_address.clone() };
+        prop_assert_eq!(InspectRequest::decode(body_of!(inspect)).unwrap(), inspect);
+        for found in [
+            Inspected::Head(record.clone()),
+            Inspected::Absent,
+            Inspected::Unreadable("the record is cut short".to_owned()),
+        ] {
+            let told = InspectReply { found, unverified, hinted: !unverified };
+            prop_assert_eq!(InspectReply::decode(body_of!(told)).unwrap(), told);
+        }
         let merge = MergeRequest { address: get_address, record };
         prop_assert_eq!(MergeRequest::decode(body_of!(merge)).unwrap(), merge);
     }
@@ -261,6 +271,8 @@ fn oversized_frame_is_refused_before_its_body_arrives() {
 fn clients_may_not_send_what_replicas_send_each_other() {
     for kind in Kind::ALL {
         assert_eq!(Kind::from_u8(kind.as_u8()), Some(*kind));
+        let people_only = matches!(kind, Kind::Inspect);
+        assert!(!(people_only && kind.may_ask(Sender::Node)));
         let replica_only = matches!(kind, Kind::Read | Kind::Merge | Kind::Confirm | Kind::Reap);
         assert!(!(replica_only && kind.may_ask(Sender::Client)));
         assert!(!(replica_only && kind.may_ask(Sender::Admin)));
@@ -285,6 +297,44 @@ fn failure_comes_back_as_it_went() {
     let copy = StoredCopy { node: NodeId::new(5), primary: true, fsynced: false };
     let failure = Failure { stored: vec![copy], ..Failure::new(FailureCode::QuorumNotMet, "1 of 2") };
     assert_eq!(decode_control::<Failure>(&encode_control(&failure), "error"), Ok(failure));
+}
+
+#[test]
+fn long_reasons_are_cut_between_letters_and_longer_ones_refused() {
+    let told = |reason: &str| {
+        let found = Inspected::Unreadable(reason.to_owned());
+        let reply = InspectReply { found, unverified: false, hinted: false };
+        let mut body = Vec::new();
+        reply.encode(&mut body);
+        assert_eq!(body.len(), reply.body_bytes());
+        InspectReply::decode(body.into()).unwrap().found
+    };
+    let long = "\u{e9}".repeat(300);
+    assert_eq!(told(&long), Inspected::Unreadable("\u{e9}".repeat(256)));
+    assert_eq!(told(&format!("x{long}")), Inspected::Unreadable(format!("x{}", "\u{e9}".repeat(255))));
+    let refused = InspectReply::decode(Bytes::from([&[2, 0][..], &[b'x'; 513]].concat()));
+    assert_eq!(refused, Err(WireError::Field { what: "length of a reason", found: 513 }));
+    assert_eq!(InspectReply::decode(Bytes::from_static(&[1, 0, 9])), Err(WireError::Trailing(1)));
+}
+
+#[test]
+fn counts_come_back_as_they_went() {
+    let mut times = crate::protocol::types::Histogram::<crate::protocol::types::Seconds>::default();
+    times.record(7);
+    let verb = VerbCounts { begun: 9, succeeded: 7, failed: 2, times: buckets_of(&times) };
+    let shard = ShardCounts {
+        shard: 1,
+        at_ns: 5,
+        gets: verb.clone(),
+        puts: VerbCounts::default(),
+        in_flight: 3,
+        queued: vec![Bucket { up_to: u64::MAX, count: 4 }],
+    };
+    let counts = NodeCounts { shards: vec![shard; 64] };
+    let body = encode_control(&counts);
+    assert!(body.len() < 64 * 1_024, "{} bytes of 64 shards", body.len());
+    assert_eq!(decode_control::<NodeCounts>(&body, "counts"), Ok(counts));
+    assert!(decode_control::<NodeCounts>(&body[..body.len() - 1], "counts").is_err());
 }
 
 /// Nodes of different versions talk to each other while a cluster is upgraded: these bytes stay.

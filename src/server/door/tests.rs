@@ -70,6 +70,7 @@ fn report(shard: u16, shards: u16) -> ShardReport {
         counters: Counters { gets: 5, ..Counters::default() },
         measures,
         turns: TurnNumbers::default(),
+        items: crate::metrics::ItemCacheNumbers::default(),
         unverified: false,
         in_sync: partitions.map(|p| (PartitionId::new(p), Some(Stopwatch::from_nanos(0)))).collect(),
         in_flight: 1,

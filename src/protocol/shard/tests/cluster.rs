@@ -20,8 +20,8 @@ use crate::protocol::types::{
 };
 use crate::protocol::version::{ConflictPolicy, Siblings, TokenKey, TokenKeys, checksum, is_reapable};
 use crate::protocol::wire::{
-    Creation, Failure, Frame, FrameDecoder, GetReply, GetRequest, Header, Kind, PutReply, PutRequest, TableRecord,
-    Want, decode_control,
+    Creation, Failure, Frame, FrameDecoder, GetReply, GetRequest, Header, InspectReply, InspectRequest, Kind, PutReply,
+    PutRequest, TableRecord, Want, decode_control,
 };
 
 /// An ordered map per partition.
@@ -160,6 +160,7 @@ pub(super) struct Flight {
 pub(super) enum Told {
     Got(GetReply),
     Put(PutReply),
+    Inspected(InspectReply),
     Failed(Failure),
     #[expect(dead_code, reason = "shown when a test fails")]
     Other(Kind),
@@ -341,6 +342,7 @@ impl Cluster {
                 let told = match frame.kind() {
                     Some(Kind::GetReply) => Told::Got(GetReply::decode(frame.body.clone()).unwrap()),
                     Some(Kind::PutReply) => Told::Put(PutReply::decode(frame.body.clone()).unwrap()),
+                    Some(Kind::InspectReply) => Told::Inspected(InspectReply::decode(frame.body.clone()).unwrap()),
                     Some(Kind::Error) => Told::Failed(decode_control(&frame.body, "error").unwrap()),
                     kind => Told::Other(kind.unwrap()),
                 };
@@ -411,6 +413,22 @@ impl Cluster {
         id
     }
 
+    /// A read that was in the node's inbox for a while.
+    pub(super) fn request_that_arrived(&mut self, at: usize, arrived: Instant, address: &Address) -> u64 {
+        let mut body = Vec::new();
+        GetRequest { address: address.clone(), r: 2, strictness: Strictness::Strict }.encode(&mut body);
+        self.next_request += 1;
+        let id = CLIENT + self.next_request;
+        let source = Source { id: SourceId::new(id), arrived };
+        let header = Header::new(Kind::Get, id, 500, self.view[at].layout.id());
+        let (now, node) = (self.now, &mut self.nodes[at]);
+        if let Some(shard) = &mut node.shard {
+            shard.handle_request(now, source, Frame::new(header, body.into()), &mut node.disk);
+        }
+        self.turn(at);
+        id
+    }
+
     pub(super) fn ask_put(&mut self, at: usize, put: &PutRequest) -> u64 {
         let mut body = Vec::new();
         put.encode(&mut body);
@@ -421,6 +439,12 @@ impl Cluster {
         let mut body = Vec::new();
         GetRequest { address: address.clone(), r, strictness: Strictness::Strict }.encode(&mut body);
         self.request(at, Kind::Get, body)
+    }
+
+    pub(super) fn ask_inspect(&mut self, at: usize, address: &Address) -> u64 {
+        let mut body = Vec::new();
+        InspectRequest { address: address.clone() }.encode(&mut body);
+        self.request(at, Kind::Inspect, body)
     }
 
     pub(super) fn put(&mut self, at: usize, put: &PutRequest) -> Told {
@@ -507,6 +531,13 @@ impl Told {
         match self {
             Self::Got(reply) => reply,
             other => panic!("expected an answer, got {other:?}"),
+        }
+    }
+
+    pub(super) fn inspected(self) -> InspectReply {
+        match self {
+            Self::Inspected(reply) => reply,
+            other => panic!("expected an account, got {other:?}"),
         }
     }
 
