@@ -420,8 +420,8 @@ pub const CATALOGUE: &[Metric] = &[
     family(
         "quorate_item_lookups_total",
         Counter,
-        &["found"],
-        "Lookups of items by the shards: found in their memory, or looked for in RocksDB.",
+        &["from"],
+        "Lookups of items by the shards: found in the item cache, or looked for in RocksDB.",
         |n, out| {
             let sum = |of: fn(&ItemCacheNumbers) -> u64| n.shards.iter().map(|shard| of(&shard.items)).sum::<u64>();
             out.put(&["memory"], sum(|items| items.hits) as f64);

@@ -19,7 +19,7 @@ const LABELS: &[(&str, &str)] = &[
     ("partition", "the partitions of this node"),
     ("state", "alive, suspect, unreachable"),
     ("layout", "one at a time"),
-    ("from", "memory, disk"),
+    ("from", "memory, rocksdb, disk"),
     ("kind", "delay, stop"),
     ("why", "the words of the code"),
     ("route", "six"),

@@ -75,8 +75,14 @@ fn rate_counts_only_when_it_was_offered_answered_and_quick() {
         }
     };
     assert_eq!(judged(&|_| ()), "met");
-    assert_eq!(judged(&|run| run.schedule.as_mut().unwrap().late = 500), "5.0 % of the requests were sent late");
-    assert_eq!(judged(&|run| run.schedule.as_mut().unwrap().unsent = 10_000), "50.0 % of the requests were sent late");
+    let late = |run: &mut Run, by_us: u64| {
+        let schedule = run.schedule.as_mut().unwrap();
+        (schedule.late, schedule.late_max_us) = (500, by_us);
+    };
+    let told = "5.0 % of the requests were sent late, the latest by 60000.0 ms";
+    assert_eq!(judged(&|run| late(run, 60_000_000)), told);
+    let unsent = "50.0 % of the requests were never sent";
+    assert_eq!(judged(&|run| run.schedule.as_mut().unwrap().unsent = 10_000), unsent);
     assert_eq!(judged(&|run| run.schedule = None), "the run had no schedule");
     assert_eq!(judged(&|run| run.invalid.push("the generator was busy".to_owned())), "the generator was busy");
     let fail = |run: &mut Run| {

@@ -1,9 +1,9 @@
 //! When something is to be looked at again, if it is still under way then.
 //!
-//! Nearly every request is over long before its timers are due. One that is over must cost nothing more: neither does it
-//! wake the shard, nor does it stay in the heap until its time. So timers lie in a heap for each kind, whose members are
-//! armed for about the same time ahead: the first of a heap is that of the oldest request, and those whose request is
-//! over are dropped as soon as they come first.
+//! Nearly every request is over long before its timers are due. One that is over must cost nothing more: it neither
+//! wakes the shard, nor does it stay in the heap until its time. So timers lie in a heap for each kind, whose members
+//! are armed for about the same time ahead: the first of a heap is that of the oldest request, and those whose request
+//! is over are dropped as soon as they come first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
