@@ -18,6 +18,7 @@ use quick_cache::unsync::Cache;
 
 use crate::metrics::ItemCacheNumbers;
 use crate::protocol::replica::{KeyKind, Mutation};
+use crate::protocol::types::PartitionId;
 
 /// What an item costs beside the bytes of key and record: two handles, their allocations and a place in the table.
 const ITEM_BYTES: usize = 256;
@@ -26,7 +27,10 @@ const ITEM_BYTES_USUAL: usize = 1024;
 
 /// Items of one shard, the least useful leaving first when a bound of bytes is reached.
 pub(super) struct ItemCache {
+    /// By partition and key.
     cache: Cache<Bytes, Bytes, Weight>,
+    /// What is looked for; kept for its buffer.
+    place: Vec<u8>,
     hits: u64,
     misses: u64,
 }
@@ -44,15 +48,16 @@ impl ItemCache {
     /// Nothing yet, and never more than so many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         let cache = Cache::with_weighter(bytes_max / ITEM_BYTES_USUAL, bytes_max as u64, Weight);
-        Self { cache, hits: 0, misses: 0 }
+        Self { cache, place: Vec::new(), hits: 0, misses: 0 }
     }
 
     /// The item's record, if it is here.
-    pub(super) fn find(&mut self, key: &[u8]) -> Option<Bytes> {
+    pub(super) fn find(&mut self, partition: PartitionId, key: &[u8]) -> Option<Bytes> {
         if !is_item(key) {
             return None;
         }
-        let found = self.cache.get(key).cloned();
+        self.go_to(partition, key);
+        let found = self.cache.get(self.place.as_slice()).cloned();
         match found {
             Some(_) => self.hits += 1,
             None => self.misses += 1,
@@ -67,9 +72,10 @@ impl ItemCache {
     }
 
     /// Keeps what was read.
-    pub(super) fn keep(&mut self, key: &[u8], record: Bytes) {
+    pub(super) fn keep(&mut self, partition: PartitionId, key: &[u8], record: Bytes) {
         if is_item(key) {
-            self.cache.insert(Bytes::copy_from_slice(key), record);
+            self.go_to(partition, key);
+            self.cache.insert(Bytes::copy_from_slice(&self.place), record);
         }
     }
 
@@ -78,16 +84,25 @@ impl ItemCache {
         if !is_item(&mutation.key) {
             return;
         }
-        match &mutation.value {
+        let (partition, key) = (mutation.partition, &mutation.key);
+        if let Some(record) = &mutation.value {
             // A copy: it may be a slice of a receive buffer many times its size.
-            Some(record) => self.keep(&mutation.key, Bytes::copy_from_slice(record)),
-            None => drop(self.cache.remove(&mutation.key)),
+            self.keep(partition, key, Bytes::copy_from_slice(record));
+        } else {
+            self.go_to(partition, key);
+            drop(self.cache.remove(self.place.as_slice()));
         }
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.cache.clear();
+    }
+
+    fn go_to(&mut self, partition: PartitionId, key: &[u8]) {
+        self.place.clear();
+        self.place.extend_from_slice(&partition.as_u16().to_be_bytes());
+        self.place.extend_from_slice(key);
     }
 }
 
@@ -99,11 +114,12 @@ fn is_item(key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::PartitionId;
+
+    const ZERO: PartitionId = PartitionId::new(0);
 
     fn mutation(key: &'static [u8], value: Option<&[u8]>) -> Mutation {
         let value = value.map(Bytes::copy_from_slice);
-        Mutation { partition: PartitionId::new(0), key: Bytes::from_static(key), value }
+        Mutation { partition: ZERO, key: Bytes::from_static(key), value }
     }
 
     #[test]
@@ -111,10 +127,11 @@ mod tests {
         let mut items = ItemCache::new(1 << 20);
         items.note(&mutation(b"\x01a", Some(b"1")));
         items.note(&mutation(b"\x01a", Some(b"2")));
-        assert_eq!(items.find(b"\x01a").as_deref(), Some(b"2".as_slice()));
+        assert_eq!(items.find(PartitionId::new(1), b"\x01a"), None, "another partition's is another item");
+        assert_eq!(items.find(ZERO, b"\x01a").as_deref(), Some(b"2".as_slice()));
         items.note(&mutation(b"\x01a", None));
-        assert_eq!(items.find(b"\x01a"), None);
-        assert_eq!((items.numbers().hits, items.numbers().misses), (1, 1));
+        assert_eq!(items.find(ZERO, b"\x01a"), None);
+        assert_eq!((items.numbers().hits, items.numbers().misses), (1, 2));
     }
 
     #[test]
@@ -122,7 +139,7 @@ mod tests {
         let mut items = ItemCache::new(1 << 20);
         items.note(&mutation(b"\x02", Some(b"clock")));
         items.note(&mutation(b"\x03change", Some(b"entry")));
-        assert_eq!((items.find(b"\x02"), items.find(b"\x03change")), (None, None));
+        assert_eq!((items.find(ZERO, b"\x02"), items.find(ZERO, b"\x03change")), (None, None));
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl ShardStorage<'_> {
 
 impl Storage for ShardStorage<'_> {
     fn read(&mut self, id: ReadId, partition: PartitionId, key: &ItemKey) -> Lookup {
-        if let Some(record) = self.items.find(key.as_bytes()) {
+        if let Some(record) = self.items.find(partition, key.as_bytes()) {
             return Lookup::Ready(Ok(Some(record)));
         }
         if !key.is_hint() && self.column(partition).is_none() {
@@ -237,7 +237,7 @@ impl Storage for ShardStorage<'_> {
             Ok(found) => {
                 let record = found.map(|value| Bytes::copy_from_slice(&value));
                 if let Some(record) = &record {
-                    self.items.keep(key.as_bytes(), record.clone());
+                    self.items.keep(partition, key.as_bytes(), record.clone());
                 }
                 Lookup::Ready(Ok(record))
             }
