@@ -26,12 +26,12 @@
 //! | `statistics`, `compare` | noise, and differences beyond it |
 //! | `suite`, `file`, `page` | always the same runs; a report as a file, and as a page |
 //!
-//! *Which settings matter*, measured on 2026-11-28 with three servers and the generator on two noisy cores, 128 B, 64 in
-//! flight, in turn with the build before, CPU of all servers per operation (median of three):
+//! *Which settings matter*, measured on 2026-11-28 with three servers and the generator on two noisy cores, 128 B, 64
+//! in flight, in turn with the build before, CPU of all servers per operation (median of three):
 //!
 //! | setting | put | get |
 //! |---|---|---|
-//! | `[storage] item_cache` 64 MiB, and timers of what is over dropped; before: neither | 71.0 -> 66.9 us | 30.1 -> 14.6 us |
+//! | `[storage] item_cache` 64 MiB, timers of what is over dropped; without | 71.0 -> 66.9 us | 30.1 -> 14.6 us |
 //! | the same, one request at a time: p50 | 0.34 -> 0.29 ms | 0.18 -> 0.14 ms |
 //! | a turn's writes sorted by partition (kept) | 62.4 -> 57.4 us | |
 //! | acknowledgements asked for every 10 packets: within the noise (left out) | 66.9 -> 68.3 us | 14.6 -> 14.7 us |
@@ -41,8 +41,8 @@
 //!
 //! What holds puts back: 40 % of the servers' CPU is RocksDB's insertion into memtables, of which two thirds is one
 //! function that misses the processor's cache at each step of a skip list (`FindSpliceForLevel`, 27 %); 17 % is the
-//! kernel, 11 % the rules, 6 % QUIC and TLS, 6 % allocation. One entry of the change log a turn instead of one a partition
-//! and turn would spare the servers nearly half of those insertions.
+//! kernel, 11 % the rules, 6 % QUIC and TLS, 6 % allocation. One entry of the change log a turn instead of one a
+//! partition and turn would spare the servers nearly half of those insertions.
 //!
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.

@@ -169,6 +169,11 @@ fn more_requests_than_a_node_holds_are_told_when_to_come_back_and_it_recovers() 
     });
     let writers: Vec<Wire> =
         sending.collect::<Vec<_>>().into_iter().map(|task| runtime.block_on(task).expect("a writer")).collect();
+    // Not before it is full: a request of somebody else's that came in with the burst would leave its place free.
+    until("the node is full", || {
+        let refused = door.metric("quorate_requests_refused_total");
+        if refused > 0.0 { Ok(()) } else { Err(format!("{refused} refused")) }
+    });
     let mut tries = 0;
     let refused = until("somebody else is told to come back", || {
         tries += 1;
