@@ -4,7 +4,7 @@
 //! system. Plots are SVG in coordinates of their own and grow with the window; a reader who cannot see them finds their
 //! numbers in the tables, and a title on each.
 //!
-//! Everything that comes from a report is text to this module, escaped in one place ([`markup::text`]): the names of
+//! Everything that comes from a report is text to this module, escaped in one place (`markup::text`): the names of
 //! nodes and of errors are chosen by whoever was asked. Numbers that are no numbers are drawn as zero, never written.
 //!
 //! *Invariant.* The page is well-formed XML too: that is how the tests know that nothing was left open.

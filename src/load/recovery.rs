@@ -1,8 +1,8 @@
 //! How long a cluster takes to be what it was after something was done to it.
 //!
 //! What it was: the medians of rate and 99th percentile over the seconds before the first event. It is that again from
-//! the first second after an event in which nothing fails, the rate is [`RATE_SHARE`] of the median or more and the
-//! 99th percentile at most [`P99_TIMES`] the median, and the second after it as well: one good second may be chance.
+//! the first second after an event in which nothing fails, the rate is `RATE_SHARE` of the median or more and the
+//! 99th percentile at most `P99_TIMES` the median, and the second after it as well: one good second may be chance.
 
 use super::report::{Run, Second};
 
