@@ -5,9 +5,9 @@
 //!   commit: what was written is here when the commit returns
 //! ```
 //!
-//! RocksDB finds an item by a search through a memtable of all that was written lately, a cache miss a step: half of
-//! what a node spent on a write, and a third of what it spent on a read, when this was measured. A hash table finds it
-//! in one step. A shard is the only writer of its partitions, so what is here is what a lookup would find.
+//! RocksDB finds an item by a search through a memtable of all that was written lately, a cache miss a step: a
+//! fifth of what a node spent on a write, and a third of what it spent on a read, when this was measured. A hash table
+//! finds it in one step. A shard is the only writer of its partitions, so what is here is what a lookup would find.
 //!
 //! *Caveats.* What is found here says nothing of the disk. Verifying reads the disk itself, and when that differs from
 //! what was written everything here is dropped ([`ItemCache::clear`]), so that reads meet the damage.
