@@ -3,15 +3,16 @@
 //! Runs are matched by name. Several runs of one name in a report are repetitions of it. A difference is called one
 //! only when three things hold:
 //!
-//! 1. it is improbable between equals: Welch's t-test (`statistics`) at a chance of one in a hundred that *any* of all
-//!    the metrics of all the runs compared raises a false alarm (Holm);
+//! 1. it is improbable between equals: Welch's t-test (`statistics`) at a chance of one in a thousand that *any* of all
+//!    the metrics of all the runs compared raises a false alarm (Holm). One in a hundred looks strict and is not: who
+//!    compares twice a day would be sent to look for nothing twice a year;
 //! 2. it is large enough to matter: [`EFFECT_OF_REPETITIONS`], or [`EFFECT_OF_ONE`] when one of the sides is a single
 //!    run, for nothing inside a run tells how much whole runs differ from each other;
 //! 3. the machine was theirs: when other processes took more than [`OTHERS_MAX`] of it in some run, nothing is said.
 //!
 //! The noise of a side comes from its repetitions, or else from its seconds. A single run has one figure for its CPU,
-//! so that is judged between repetitions only. Three repetitions a side find 15 % when repetitions lie within 2 % of
-//! each other, five when they lie within 5 %.
+//! so that is judged between repetitions only. Where repetitions lie within 2 % of each other, three a side find a
+//! difference of 25 %, five one of 10 %, ten one of 5 %.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use super::settings::Settings;
 use super::statistics::{Estimate, holm, mean};
 
 /// The chance that a comparison of equal reports calls anything different.
-pub const FALSE_ALARM: f64 = 0.01;
+pub const FALSE_ALARM: f64 = 0.001;
 /// The smallest relative difference between repeated runs that counts.
 pub const EFFECT_OF_REPETITIONS: f64 = 0.03;
 /// The smallest relative difference that counts when a side is one run.

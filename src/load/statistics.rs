@@ -4,7 +4,7 @@
 //!
 //! | what there is | error of the mean |
 //! |---|---|
-//! | repetitions of a run | their variance over their number |
+//! | repetitions of a run | their variance, at least that of [`SPREAD_LEAST`], over their number |
 //! | one run, second by second | long-run variance over the number of seconds |
 //!
 //! Seconds that follow each other resemble each other (a compaction, a neighbour), so `n` of them tell less than `n`
@@ -19,6 +19,10 @@
 //! The test is Welch's: means of unequal variances, Student's t with Welch's and Satterthwaite's degrees of freedom.
 //! Who asks about many metrics finds a difference by chance in some; [`holm`] asks for more of each (Holm, 1979).
 
+/// Repetitions lie apart at least so much, relative to their mean. Three that lie within a tenth of a per cent do so by
+/// chance: on a shared machine the same three, a minute later, were 10 % away, and a test that takes their closeness
+/// for knowledge is sure of a difference that is none.
+pub(super) const SPREAD_LEAST: f64 = 0.02;
 /// Fewer seconds tell nothing of how they hang together.
 pub(super) const SERIES_MIN: usize = 5;
 
@@ -36,12 +40,9 @@ pub(super) struct Estimate {
 impl Estimate {
     /// From repetitions, at least two.
     pub(super) fn of_repetitions(values: &[f64]) -> Option<Self> {
-        let count = values.len() as f64;
-        (values.len() >= 2).then(|| Self {
-            mean: mean(values),
-            error: (variance(values) / count).sqrt(),
-            degrees: count - 1.0,
-        })
+        let (count, mean) = (values.len() as f64, mean(values));
+        let variance = variance(values).max((SPREAD_LEAST * mean).powi(2));
+        (values.len() >= 2).then(|| Self { mean, error: (variance / count).sqrt(), degrees: count - 1.0 })
     }
 
     /// From the seconds of one run, at least [`SERIES_MIN`].

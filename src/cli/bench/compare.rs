@@ -15,7 +15,7 @@ use crate::load::report::Report;
 ///
 /// Runs of the same name are compared; several runs of one name in a report are its repetitions (--repeat), and the
 /// best way to know the noise. A difference is called one only when it is improbable between equals (Welch's t-test, at
-/// a chance of one in a hundred that anything at all is called different), large enough to matter, and nothing else
+/// a chance of one in a thousand that anything at all is called different), large enough to matter, and nothing else
 /// used the machine.
 ///
 /// Exit code 1 when something is worse in the second report.
