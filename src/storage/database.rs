@@ -15,14 +15,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch, WriteOptions};
+use rocksdb::{
+    AsColumnFamilyRef, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind, Options, ReadOptions,
+    WriteBatch, WriteOptions,
+};
 
 use super::OpenError;
 use super::family::{FORMAT, FORMAT_KEY, Family, FamilyName, parse_format};
 use super::published::Published;
 use super::rebuild::Rebuild;
 use super::syncer::Board;
-use super::tuning::Tuning;
+use super::tuning::{FamilyOptions, Tuning};
 use crate::protocol::replica::ReadError;
 use crate::protocol::types::PartitionId;
 
@@ -33,7 +36,7 @@ pub(super) type SyncFn = Arc<dyn Fn(&DB) -> Result<(), String> + Send + Sync>;
 pub(super) struct Database {
     db: DB,
     families: RwLock<BTreeMap<FamilyName, Arc<Family>>>,
-    family_options: Options,
+    family_options: FamilyOptions,
     sync: SyncFn,
     /// The number of the last commit; 0 before the first.
     committed: AtomicU64,
@@ -69,14 +72,17 @@ impl Database {
 
         // In bulk: one by one RocksDB rewrites and re-parses the options of all of them for each (rocksdb #5117).
         replay_strictly(tuning, path, &names)?;
-        let descriptors = names.iter().map(|name| ColumnFamilyDescriptor::new(name.to_string(), tuning.family()));
+        let family_options = tuning.families();
+        let described =
+            |name: &FamilyName| ColumnFamilyDescriptor::new(name.to_string(), family_options.of(*name).clone());
+        let descriptors: Vec<_> = names.iter().map(described).collect();
         let db = DB::open_cf_descriptors(&options, path, descriptors)
             .map_err(|error| OpenError::RocksDb { path: path.to_owned(), message: error.into_string() })?;
         let families = names.into_iter().map(|name| (name, Arc::new(Family::new(name)))).collect();
         let database = Self {
             db,
             families: RwLock::new(families),
-            family_options: tuning.family(),
+            family_options,
             sync,
             committed: AtomicU64::new(0),
             failure: OnceLock::new(),
@@ -113,6 +119,13 @@ impl Database {
         self.db.cf_handle(family.as_str())
     }
 
+    /// Rows of a column family in key order. The only way to get them: see `tuning` for what an iterator that did not
+    /// ask for the total order would show of a partition.
+    pub(super) fn rows(&self, handle: &impl AsColumnFamilyRef, mut options: ReadOptions) -> DBRawIterator<'_> {
+        options.set_total_order_seek(true);
+        self.db.raw_iterator_cf_opt(handle, options)
+    }
+
     /// What all writers of a column family share.
     pub(super) fn family(&self, name: FamilyName) -> Option<Arc<Family>> {
         self.families.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
@@ -137,7 +150,9 @@ impl Database {
         if self.family(name).is_some() {
             return Ok(());
         }
-        self.db.create_cf(name.to_string(), &self.family_options).map_err(|error| Failed(error.into_string()))?;
+        self.db
+            .create_cf(name.to_string(), self.family_options.of(name))
+            .map_err(|error| Failed(error.into_string()))?;
         self.families.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(Family::new(name)));
         self.write_formats(&[name])?;
         self.sync().map(|_| ())
@@ -289,7 +304,7 @@ impl Database {
         if record.is_some() {
             return Ok((record, false));
         }
-        let mut rows = self.db.raw_iterator_cf(&handle);
+        let mut rows = self.rows(&handle, ReadOptions::default());
         rows.seek_to_first();
         rows.status().map_err(rocksdb::Error::into_string)?;
         Ok((None, !rows.valid()))
@@ -347,9 +362,12 @@ fn replay_strictly(tuning: &Tuning, path: &Path, names: &[FamilyName]) -> Result
     }
     let mut options = tuning.database();
     options.set_paranoid_checks(true);
-    let mut family = tuning.family();
-    family.set_disable_auto_compactions(true);
-    let descriptors = names.iter().map(|name| ColumnFamilyDescriptor::new(name.to_string(), family.clone()));
+    let family_options = tuning.families();
+    let descriptors = names.iter().map(|name| {
+        let mut family = family_options.of(*name).clone();
+        family.set_disable_auto_compactions(true);
+        ColumnFamilyDescriptor::new(name.to_string(), family)
+    });
     match DB::open_cf_descriptors(&options, path, descriptors) {
         Ok(db) => {
             drop(db);

@@ -1,7 +1,7 @@
 //! Hints on the disk: one column family for all homes and partitions, in key order.
 
 use bytes::Bytes;
-use rocksdb::{AsColumnFamilyRef, DB, ReadOptions};
+use rocksdb::{AsColumnFamilyRef, ReadOptions};
 
 use super::database::Database;
 use super::family::FamilyName;
@@ -9,11 +9,11 @@ use crate::protocol::replica::{HintPage, HintRange, ItemKey, KeyKind, ReadError,
 
 /// Shows every hint's key and the bytes of its record.
 pub(super) fn all_hints(
-    db: &DB,
+    database: &Database,
     handle: &impl AsColumnFamilyRef,
     visit: &mut dyn FnMut(&ItemKey, usize),
 ) -> Result<(), ReadError> {
-    let mut rows = db.raw_iterator_cf_opt(handle, options());
+    let mut rows = database.rows(handle, options());
     rows.seek([KeyKind::Hint as u8]);
     while let Some((key, record)) = rows.item() {
         visit(&parse(key)?, record.len());
@@ -27,7 +27,7 @@ pub(super) fn page_of_hints(database: &Database, range: &HintRange) -> Result<Hi
     let gone = || ReadError("the column family of hints is gone".to_owned());
     let handle = database.handle(FamilyName::Hints).ok_or_else(gone)?;
     let prefix = hint_prefix(range.home, range.partition);
-    let mut rows = database.db().raw_iterator_cf_opt(&handle, options());
+    let mut rows = database.rows(&handle, options());
     match &range.after {
         None => rows.seek(&prefix),
         Some(after) => {

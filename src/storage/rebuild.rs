@@ -41,11 +41,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rocksdb::{DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, SstFileWriter};
+use rocksdb::{DBRawIterator, IngestExternalFileOptions, ReadOptions, SstFileWriter};
 
 use super::database::Database;
 use super::family::{FORMAT, FORMAT_KEY, FamilyName};
 use super::meta::{self, Meta, MetaError};
+use super::tuning::FamilyOptions;
 use crate::protocol::replica::KeyKind;
 use crate::protocol::types::PartitionId;
 
@@ -89,7 +90,7 @@ impl From<rocksdb::Error> for RebuildError {
 pub(super) struct Rebuild<'a> {
     database: &'a Database,
     data: &'a Path,
-    options: &'a Options,
+    options: &'a FamilyOptions,
 }
 
 /// Keys from the first to the last, both included, that were read.
@@ -122,7 +123,7 @@ struct Found {
 }
 
 impl<'a> Rebuild<'a> {
-    pub(super) fn new(database: &'a Database, data: &'a Path, options: &'a Options) -> Self {
+    pub(super) fn new(database: &'a Database, data: &'a Path, options: &'a FamilyOptions) -> Self {
         Self { database, data, options }
     }
 
@@ -269,7 +270,7 @@ impl<'a> Rebuild<'a> {
         options.fill_cache(false);
         options.set_iterate_lower_bound(from);
         options.set_iterate_upper_bound(to);
-        Ok(self.database.db().raw_iterator_cf_opt(&handle, options))
+        Ok(self.database.rows(&handle, options))
     }
 
     /// Step 2: the stretches in order, as table files. How many items they have.
@@ -277,7 +278,7 @@ impl<'a> Rebuild<'a> {
         let mut kept = 0;
         let mut files = 0_u32;
         let begin = |files: u32| -> Result<SstFileWriter<'_>, RebuildError> {
-            let writer = SstFileWriter::create(self.options);
+            let writer = SstFileWriter::create(self.options.of(name));
             writer.open(part.join(format!("{files:06}.sst")))?;
             Ok(writer)
         };
@@ -362,7 +363,7 @@ impl<'a> Rebuild<'a> {
         if db.cf_handle(&text).is_some() {
             db.drop_cf(&text)?;
         }
-        db.create_cf(&text, self.options)?;
+        db.create_cf(&text, self.options.of(name))?;
         let handle = db.cf_handle(&text).ok_or_else(|| RebuildError::RocksDb(format!("{text} was not created")))?;
         let mut options = IngestExternalFileOptions::default();
         // Copies: the staged files are what a repetition starts from.

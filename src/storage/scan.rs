@@ -11,10 +11,12 @@
 //! scan for longer than a step.
 
 use bytes::Bytes;
-use rocksdb::ReadOptions;
+use rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE;
+use rocksdb::{DBRawIterator, ReadOptions};
 
 use super::database::Database;
 use super::family::FamilyName;
+use super::flusher;
 use crate::protocol::merkle::{Listed, item_hash};
 use crate::protocol::replica::{ItemPage, ItemRange, KeyKind, ReadError, ScanPage, ScanRange};
 use crate::protocol::types::PartitionId;
@@ -52,13 +54,11 @@ impl Scan {
 
     /// Takes a step. Touches the disk.
     pub(super) fn step(mut self, database: &Database) -> Result<Step, ReadError> {
-        let name = FamilyName::Partition(self.partition);
-        let handle = database.handle(name).ok_or_else(|| missing(self.partition))?;
         let mut options = ReadOptions::default();
         // Pages of a scan would push what is read often out of the cache.
         options.fill_cache(false);
         options.set_iterate_upper_bound([KeyKind::Item as u8 + 1]);
-        let mut rows = database.db().raw_iterator_cf_opt(&handle, options);
+        let mut rows = listing(database, self.partition, options)?;
         rows.seek(&self.cursor);
         let mut keys = Vec::new();
         let mut skipped = 0;
@@ -75,7 +75,7 @@ impl Scan {
             rows.next();
         }
         // An iterator that meets a broken block becomes invalid, just as at the end.
-        rows.status().map_err(|error| database.unreadable(name, error))?;
+        rows.status().map_err(|error| database.unreadable(FamilyName::Partition(self.partition), error))?;
         match rows.key() {
             Some(next) if keys.is_empty() => {
                 self.cursor = next.to_vec();
@@ -101,7 +101,7 @@ pub(super) fn rows_of_kind(
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options.set_iterate_upper_bound([kind as u8 + 1]);
-    let mut rows = database.db().raw_iterator_cf_opt(handle, options);
+    let mut rows = database.rows(handle, options);
     rows.seek([kind as u8]);
     let mut out = Vec::new();
     while let Some((key, value)) = rows.item() {
@@ -112,16 +112,27 @@ pub(super) fn rows_of_kind(
     Ok(out)
 }
 
+/// A partition's rows in key order, for a page. They are sorted anew for each page as far as they are in the memtable
+/// (see `tuning`), so that one which is large is flushed, for the pages after this one.
+fn listing(database: &Database, partition: PartitionId, options: ReadOptions) -> Result<DBRawIterator<'_>, ReadError> {
+    let family = database.family(FamilyName::Partition(partition)).ok_or_else(|| missing(partition))?;
+    let handle = database.handle(family.name()).ok_or_else(|| missing(partition))?;
+    let bytes = database.db().property_int_value_cf(&handle, CUR_SIZE_ACTIVE_MEM_TABLE).ok().flatten();
+    if bytes.is_some_and(|bytes| bytes > LISTED_MEMTABLE_BYTES_MAX) {
+        flusher::flush(database, &family, false);
+    }
+    Ok(database.rows(&handle, options))
+}
+
 /// A page of items with the hashes of what is stored. Touches the disk.
 pub(super) fn page_of_items(database: &Database, range: &ItemRange) -> Result<ItemPage, ReadError> {
-    let handle = database.handle(FamilyName::Partition(range.partition)).ok_or_else(|| missing(range.partition))?;
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     match &range.until {
         Some(until) => options.set_iterate_upper_bound(until.to_vec()),
         None => options.set_iterate_upper_bound([KeyKind::Item as u8 + 1]),
     }
-    let mut rows = database.db().raw_iterator_cf_opt(&handle, options);
+    let mut rows = listing(database, range.partition, options)?;
     rows.seek(range.from.as_ref().max(range.after.as_ref()));
     let mut page = ItemPage::default();
     let mut bytes = 0;
@@ -145,6 +156,8 @@ pub(super) fn page_of_items(database: &Database, range: &ItemRange) -> Result<It
     Ok(page)
 }
 
+/// What a memtable has at most when it is listed and stays: some 1,500 small records, sorted within half a millisecond.
+const LISTED_MEMTABLE_BYTES_MAX: u64 = 512 * 1024;
 /// Bytes of records that one page of items reads, about: a few milliseconds of a disk.
 const ITEM_PAGE_BYTES: usize = 4 * 1024 * 1024;
 

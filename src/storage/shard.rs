@@ -276,7 +276,7 @@ impl Storage for ShardStorage<'_> {
 
     fn load_hints(&mut self, visit: &mut dyn FnMut(&ItemKey, usize)) -> Result<(), ReadError> {
         let column = self.hints.as_ref().ok_or_else(|| ReadError("the column family of hints is gone".to_owned()))?;
-        all_hints(self.database.db(), &column.handle, visit)
+        all_hints(self.database, &column.handle, visit)
     }
 
     fn load(&mut self, partition: PartitionId) -> Result<PartitionImage, ReadError> {

@@ -52,7 +52,7 @@ impl Watch {
         let Some(handle) = database.handle(name) else { return };
         let mut options = ReadOptions::default();
         options.fill_cache(false);
-        let mut rows = database.db().raw_iterator_cf_opt(&handle, options);
+        let mut rows = database.rows(&handle, options);
         rows.seek(&from);
         let mut bytes = 0;
         while let Some((key, value)) = rows.item() {

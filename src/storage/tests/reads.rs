@@ -6,6 +6,8 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::protocol::replica::{Lookup, PartitionImage, ReadError, ReadId, ScanPage, ScanRange, Storage};
+use crate::storage::family::FamilyName;
+use crate::storage::flusher;
 use crate::storage::pool::JOBS_MAX;
 use crate::storage::scan::{PAGE_KEYS_MAX, SKIPPED_MAX};
 use crate::storage::{Rebuilt, ShardStorage};
@@ -177,6 +179,60 @@ fn scan_of_a_rare_table_finds_all_of_it_and_always_advances() {
     assert_eq!((all.keys.len(), all.more), (PAGE_KEYS_MAX, true));
     let none = scan(&mut storage, &events, ScanRange { table: Bytes::from_static(b"rar"), after: None, limit: 9 });
     assert_eq!(none, ScanPage { keys: Vec::new(), more: false }, "a prefix of a table's name is another table");
+}
+
+/// All items of a key are in one bucket of the memtable, which turns from a list into a skip list on the way.
+#[test]
+fn many_sort_keys_of_one_key_are_found_and_in_order_beside_others() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions { item_cache_bytes: 0, ..options(home.path(), Durability::Os) }).unwrap();
+    let store = store.create_partitions(&[ZERO]).unwrap();
+    let (callbacks, events) = callbacks();
+    let seat = store.shard_seat(callbacks);
+    let mut storage = seat.storage();
+    let wide = |n: u64| item_key("t", 7, &(n * 7919 % 1000).to_be_bytes());
+    let other = |n: u64| item_key("t", 1000 * n, b"");
+    for generation in [b"1", b"2"] {
+        for n in 0..1000 {
+            storage.commit(&batch(vec![put(0, &wide(n), generation), put(0, &other(n), generation)])).unwrap();
+        }
+    }
+    let mut expected: Vec<Bytes> = (0..1000).flat_map(|n| [wide(n), other(n)]).map(|k| k.as_bytes().clone()).collect();
+    expected.sort_unstable();
+    for place in ["the memtable", "a table file"] {
+        for n in 0..1000 {
+            for key in [wide(n), other(n)] {
+                assert_eq!(read(&mut storage, &events, &key).unwrap().as_deref(), Some(&b"2"[..]), "in {place}");
+            }
+        }
+        let all = scan(&mut storage, &events, ScanRange { table: Bytes::new(), after: None, limit: usize::MAX });
+        assert!(all.keys == expected, "in {place}: {} keys, in order or not", all.keys.len());
+        let rest = ScanRange { table: Bytes::new(), after: ItemKey::from_bytes(expected[700].clone()), limit: 500 };
+        assert_eq!(scan(&mut storage, &events, rest).keys, expected[701..1201], "in {place}");
+        flusher::flush(&store.database, &store.database.family(FamilyName::Partition(ZERO)).unwrap(), true);
+    }
+}
+
+#[test]
+fn large_memtable_is_flushed_when_it_is_listed_and_a_small_one_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path(), Durability::Os);
+    let (callbacks, events) = callbacks();
+    let seat = store.shard_seat(callbacks);
+    let mut storage = seat.storage();
+    let unflushed = || {
+        let handle = store.database.handle(FamilyName::Partition(ZERO)).unwrap();
+        store.database.db().property_int_value_cf(&handle, "rocksdb.num-entries-active-mem-table").unwrap().unwrap()
+    };
+    let all = || ScanRange { table: Bytes::new(), after: None, limit: usize::MAX };
+    storage.commit(&batch((0..10).map(|n| put(0, &item_key("t", n, b""), b"small")).collect())).unwrap();
+    assert_eq!(scan(&mut storage, &events, all()).keys.len(), 10);
+    let few = unflushed();
+    assert!(few >= 10, "{few} entries stay");
+    storage.commit(&batch((10..1000).map(|n| put(0, &item_key("t", n, b""), &noise(n, 1000))).collect())).unwrap();
+    assert_eq!(scan(&mut storage, &events, all()).keys.len(), 1000, "whether it is flushed or not");
+    wait_for("the memtable is flushed", || unflushed() == 0);
+    assert_eq!(scan(&mut storage, &events, all()).keys.len(), 1000);
 }
 
 #[test]

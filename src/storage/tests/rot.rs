@@ -255,7 +255,10 @@ fn rebuild_that_was_cut_off_goes_on_at_the_next_open() {
             let database = home.path().join("rocksdb");
             let tuning = Tuning::new(&options(home.path(), Durability::Os));
             let names = DB::list_cf(&tuning.database(), &database).unwrap();
-            let families = names.iter().map(|name| rocksdb::ColumnFamilyDescriptor::new(name, tuning.family()));
+            let all = tuning.families();
+            let of = |name: &String| FamilyName::parse(name).unwrap_or(FamilyName::Meta);
+            let families =
+                names.iter().map(|name| rocksdb::ColumnFamilyDescriptor::new(name, all.of(of(name)).clone()));
             let db = DB::open_cf_descriptors(&tuning.database(), &database, families).unwrap();
             let meta = db.cf_handle("meta").unwrap();
             db.delete_cf(&meta, "damaged").unwrap();
@@ -263,8 +266,8 @@ fn rebuild_that_was_cut_off_goes_on_at_the_next_open() {
             drop(db);
             open(home.path(), Durability::Os)
         };
-        let family = Tuning::new(&options(home.path(), Durability::Os)).family();
-        let rebuild = Rebuild::new(&store.database, home.path(), &family);
+        let families = Tuning::new(&options(home.path(), Durability::Os)).families();
+        let rebuild = Rebuild::new(&store.database, home.path(), &families);
         let name = FamilyName::Partition(ZERO);
         let staged = rebuild.stage(name).unwrap();
         if steps > 1 {
