@@ -178,7 +178,8 @@ section! {
         /// Free space on the disk of data_dir below which new values and hints are refused (507, disk_full), and
         /// below half of which larger copies are; deletes and reads go on. 16 MiB or more; by default a fiftieth of
         /// the disk, at least 1 GiB, at most an eighth of the disk. Less leaves less for compaction, without which
-        /// deletes free nothing.
+        /// deletes free nothing; and a start has to write what was not flushed, so that a node whose reserve is below
+        /// write_buffers may not come up again on a full disk.
         disk_reserve: Bytes = Example "\"1 GiB\"",
     }
 }

@@ -51,6 +51,26 @@ fn what_was_just_written_is_ready() {
     assert_eq!(storage.read(ReadId::new(2), ZERO, &key), Lookup::Ready(Ok(Some(Bytes::from_static(b"v")))));
 }
 
+/// Else an item in memory would hide that its record on the disk has rotted, until it leaves memory.
+#[test]
+fn memory_that_is_distrusted_is_emptied_and_reads_meet_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let key = close_with_200_items(home.path()).pop().unwrap();
+    let store = open(home.path(), Durability::Os);
+    let (callbacks, events) = callbacks();
+    let seat = store.shard_seat(callbacks);
+    let mut storage = seat.storage();
+    storage.commit(&batch(vec![put(0, &key, b"newer")])).unwrap();
+    assert_eq!(read(&mut storage, &events, &key).unwrap().as_deref(), Some(&b"newer"[..]));
+    // Behind its back, as rot comes.
+    let handle = store.database.handle(FamilyName::Partition(ZERO)).unwrap();
+    store.database.db().put_cf(&handle, key.as_bytes(), b"rot").unwrap();
+    assert_eq!(read(&mut storage, &events, &key).unwrap().as_deref(), Some(&b"newer"[..]));
+    storage.distrust_memory();
+    assert_eq!(storage.item_numbers().bytes, 0);
+    assert_eq!(read(&mut storage, &events, &key).unwrap().as_deref(), Some(&b"rot"[..]));
+}
+
 #[test]
 fn read_that_misses_the_cache_comes_through_the_pool_and_is_cached() {
     let home = tempfile::tempdir().unwrap();

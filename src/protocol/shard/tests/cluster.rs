@@ -37,6 +37,8 @@ pub(super) struct Disk {
     pub(super) lists: Vec<(ReadId, ItemRange)>,
     /// Keys whose reads fail.
     pub(super) broken: Vec<Bytes>,
+    /// How often it was told that what it holds is not what was written.
+    pub(super) distrusted: u64,
 }
 
 impl Disk {
@@ -103,6 +105,10 @@ impl Storage for Disk {
             return Lookup::Pending;
         }
         Lookup::Ready(self.lookup(partition, key))
+    }
+
+    fn distrust_memory(&mut self) {
+        self.distrusted += 1;
     }
 
     fn scan(&mut self, _id: ReadId, _partition: PartitionId, _range: ScanRange) {}

@@ -323,6 +323,8 @@ fn rule_8_a_replica_that_lost_a_record_silently_does_not_make_others_drop_it() {
     cluster.nodes[2].shard.as_mut().unwrap().verify(now);
     exchange(&mut cluster);
     assert_eq!(counters(&cluster, 2).rot_found, 1);
+    let distrusted = cluster.nodes.iter().map(|node| node.disk.distrusted).collect::<Vec<_>>();
+    assert_eq!(distrusted, [0, 0, 1], "what it keeps in memory would hide the damage from reads");
     assert!(counters(&cluster, 2).refused_as_obsolete > 0, "it believed its clock");
     assert!(counters(&cluster, 2).taken_back > 0);
     assert_eq!(cluster.copy(2, &k), cluster.copy(0, &k));

@@ -162,4 +162,5 @@ fn tree_remembers_over_a_restart_when_it_was_last_compared_with_the_disk() {
     pass(&mut cluster);
     let counters = shard(&cluster, 1).counters();
     assert_eq!((counters.trees_verified, counters.rot_found), (PARTITIONS, 0), "a sound disk is what writes made it");
+    assert_eq!(cluster.nodes[1].disk.distrusted, 0);
 }
