@@ -83,15 +83,19 @@ impl Tuning {
     pub(super) fn families(&self) -> FamilyOptions {
         let others = self.family();
         let mut partitions = self.family();
-        set_hashed(&mut partitions);
+        set_hashed(&mut partitions, self.memtable_bytes());
         FamilyOptions { partitions, others }
+    }
+
+    /// A cap; the shared budget flushes most memtables long before it.
+    fn memtable_bytes(&self) -> usize {
+        (self.write_buffer_bytes / 4).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX)
     }
 
     /// Settings of every column family.
     fn family(&self) -> Options {
         let mut options = Options::default();
-        // A cap; the shared budget flushes most memtables long before it.
-        options.set_write_buffer_size((self.write_buffer_bytes / 4).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX));
+        options.set_write_buffer_size(self.memtable_bytes());
         // One being written, three being flushed: with RocksDB's two, one slow flush stalls the writer.
         options.set_max_write_buffer_number(4);
         // What a column family is charged for its first write. The default is an eighth of the memtable.
@@ -132,10 +136,10 @@ impl Tuning {
 /// iterator copies and sorts the memtable first. So [`super::database::Database::rows`], through which all iterators
 /// come, has a large memtable flushed before it is listed; and an iterator that does not ask for the total order would
 /// see one bucket only, in silence, which is why they all come through there.
-fn set_hashed(options: &mut Options) {
+fn set_hashed(options: &mut Options, memtable_bytes: usize) {
     // The table files' filters take in these beginnings beside the whole keys: twenty bits an item instead of ten.
     options.set_prefix_extractor(SliceTransform::create("quorate.kind-and-hash", kind_and_hash, None));
-    options.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count: MEMTABLE_BUCKETS });
+    options.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count: memtable_bytes / BUCKET_PER_BYTES });
 }
 
 /// The beginning of a storage key that all items of one key share.
@@ -185,8 +189,9 @@ fn open_files_max() -> i32 {
 
 const MIB: u64 = 1024 * 1024;
 const MEMTABLE_BYTES_MIN: usize = 1024 * 1024;
-/// Eight bytes each, in each memtable: 4 MiB for 64 idle partitions. One of 4 MiB has some 10,000 small records.
-const MEMTABLE_BUCKETS: usize = 8192;
+/// A bucket, of eight bytes, for so many bytes of a memtable at its cap, which few reach: a list of one or two then. Each
+/// idle partition pays for its buckets, 64 of them for 4 MiB.
+const BUCKET_PER_BYTES: usize = 2048;
 /// Kind and hash are the first of a storage key.
 const KIND_AND_HASH_BYTES: usize = 1 + 8;
 const MEMTABLE_BYTES_MAX: usize = 16 * 1024 * 1024;
