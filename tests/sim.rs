@@ -152,6 +152,7 @@ const BROKEN: &[(Mutation, &[Checker], u64)] = &[
     (Mutation::AcknowledgeBeforeCommit, &[Checker::Durability, Checker::AckedWrites, Checker::Sessions], 60),
     (Mutation::ReleaseBeforeDurable, &[Checker::Durability], 60),
     (Mutation::RemintForwarded, &[Checker::Siblings], 60),
+    (Mutation::KeepTwins, &[Checker::Siblings], 60),
     (Mutation::PlanTwoOnOne, &[Checker::Owners], 60),
     (Mutation::SkipWriteBack, &[Checker::Sessions], 1_000),
     (Mutation::PanicOnGarbage, &[Checker::Bounds], 60),

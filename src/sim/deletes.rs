@@ -41,6 +41,9 @@ impl World {
         if let Some(record) = stored {
             let old_disk = self.nodes.get(usize::from(number)).is_some_and(|node| node.damaged);
             self.oracle.committed((number, hint, old_disk), mutation.partition, &key, record)?;
+            if let (Some(at), Some(before), Ok(after)) = (at, &before, Siblings::decode(record)) {
+                self.oracle.took_twins_along(at, before, &after)?;
+            }
         }
         match (at, before, stored) {
             (Some(at), Some(before), None) => self.reaped(number, at, &before),

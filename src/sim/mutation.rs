@@ -1,8 +1,8 @@
 //! Rules broken on purpose, to prove that the net catches fish.
 //!
 //! Each mutation lives in the world's own shims (the network, the disk, the start of a process): what is tested is the
-//! program as it ships. Three cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
-//! `Shard::break_reaping`, `Shard::trust_heads`, `Layout::with_two_copies_on_one_node`).
+//! program as it ships. Some cannot be had from outside, and have a hook in the rules (`Shard::keep_stand_in_actors`,
+//! `Shard::break_reaping`, `Shard::trust_heads`, `Shard::keep_twins`, `Layout::with_two_copies_on_one_node`).
 //! `tests/sim.rs` runs each and asserts that a checker finds it.
 //!
 //! No mutation, and why: rules 10 and 11 (there is one layout, and nobody is removed).
@@ -37,6 +37,8 @@ pub enum Mutation {
     PanicOnGarbage,
     /// Rule 3: a replica gives a write that was passed on to it a name of its own.
     RemintForwarded,
+    /// Rule 3: a write that two owners coordinated is replaced under one of its dots only.
+    KeepTwins,
     /// Section 5: a layout with two copies of a partition on one node.
     PlanTwoOnOne,
     /// A coordinator sends its new version without the siblings beside it.
@@ -79,7 +81,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every mutation there is.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::ReuseActor,
         Self::NewIdOnRetry,
         Self::ErrorAsAbsent,
@@ -93,6 +95,7 @@ impl Mutation {
         Self::SkipWriteBack,
         Self::PanicOnGarbage,
         Self::RemintForwarded,
+        Self::KeepTwins,
         Self::PlanTwoOnOne,
         Self::SendNewVersionOnly,
         Self::DropContextOnMerge,

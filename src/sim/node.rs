@@ -192,6 +192,9 @@ impl World {
                     if self.options.mutation == Some(Mutation::TrustHead) {
                         made.trust_heads();
                     }
+                    if self.options.mutation == Some(Mutation::KeepTwins) {
+                        made.keep_twins();
+                    }
                     seat.shard = Some(made);
                 }
                 Err(error) => {

@@ -14,6 +14,11 @@
 //! one write and one value (rule 1), and every value was written by somebody (no phantom). The work per state is linear
 //! in the item's history, which the workload bounds by moving on to new keys.
 //!
+//! A write that two owners coordinated has two dots, and replaced under one it is replaced under both. A dot whose twin
+//! was replaced may be gone, wherever somebody knew that it was one; and a coordinator that held both, and whose write
+//! replaced one of them, must not keep the other. Elsewhere the oracle does not ask for it: whether an owner that met
+//! the two one after the other still knew what they are, its log says, and that is not to be seen from outside.
+//!
 //! *Caveats.* A delete without a context replaces what its coordinator read; the oracle takes that from the record in
 //! which the tombstone is first seen. In a last-writer-wins table a dot may also give way to one with a later stamp.
 
@@ -204,6 +209,29 @@ impl Oracle {
             item.concurrent(&held).map_err(|text| siblings(&format!("{node} stored {text}")))?;
         }
         item.dominated(&state.context(), &held).map_err(|text| siblings(&format!("{node} stored {text}")))
+    }
+
+    /// A copy became another one. What a coordinator held of a write under two dots, and its client replaced under one
+    /// of them, is replaced: that needs no memory but the copy, when nothing else was joined to it.
+    pub(super) fn took_twins_along(&self, at: usize, before: &Siblings, after: &Siblings) -> Result<(), Finding> {
+        let item = &self.items[at];
+        let past = before.context();
+        let held = |version: &Version| before.versions().iter().any(|held| held.dot == version.dot);
+        for by in after.versions().iter().filter(|version| self.newest.contains(&version.dot) && !held(version)) {
+            let Some(Past::Sent(seen)) = self.writes.get(&by.write_id).map(|write| &write.past) else { continue };
+            let others = after.versions().iter().filter(|version| version.dot != by.dot);
+            let alone = past.descends(after.vector()) && others.clone().all(held) && before.knows_all(seen);
+            for of in before.versions().iter().filter(|of| alone && seen.covers(of.dot)) {
+                if let Some(twin) = others.clone().find(|version| version.write_id == of.write_id) {
+                    let text = format!(
+                        "{:?} with {} (write {}) beside {}, whose client replaced the same write as {}, held beside it",
+                        item.address, twin.dot, twin.write_id, by.dot, of.dot
+                    );
+                    return Err(siblings(&text));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A client was told what a strict read saw. `floor` is what it had to know when it began, `gone` what was reaped
@@ -439,7 +467,9 @@ impl Item {
         let dropped = |seen: &&Seen| past.covers(seen.dot) && !held.contains(&seen.dot) && !self.gone.covers(seen.dot);
         for seen in self.dots.iter().filter(dropped) {
             let known = |by: &usize| past.covers(self.dots[*by].dot) || self.is_over(self.dots[*by].dot);
-            let replaced = seen.replaced_by.iter().any(known);
+            let over = |of: &Seen| of.replaced_by.iter().any(known);
+            let twin = |of: &Seen| of.write_id == seen.write_id && over(of);
+            let replaced = over(seen) || self.policy == ConflictPolicy::Siblings && self.dots.iter().any(twin);
             let outlived = self.policy == ConflictPolicy::LastWriterWins
                 && winner.is_some_and(|winner| winner > (seen.hlc, seen.dot));
             if !replaced && !outlived {

@@ -11,7 +11,7 @@
 //! more because the version was replaced. It is trimmed from its old end by age (the retry window) and by bytes; a
 //! consumer that comes later than that has the hash tree.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 
 use bytes::{Buf, BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
@@ -66,6 +66,8 @@ pub struct ChangeLog {
     write_ids: VecDeque<WriteId>,
     /// The write's dot, and the hash of the item's key: with the keys themselves it would be most of a node's memory.
     by_write_id: BTreeMap<WriteId, (Dot, u64)>,
+    /// The same of a write's later dots, in their order: only one that several owners coordinated has any.
+    further: BTreeMap<WriteId, Vec<(Dot, u64)>>,
 }
 
 impl ChangeSet {
@@ -151,22 +153,35 @@ impl ChangeLog {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes;
         for id in self.write_ids.drain(..entry.changes) {
-            self.by_write_id.remove(&id);
+            // Each entry of a write is one of its dots, in the same order.
+            let Some(later) = self.further.get_mut(&id) else {
+                self.by_write_id.remove(&id);
+                continue;
+            };
+            self.by_write_id.insert(id, later.remove(0));
+            if later.is_empty() {
+                self.further.remove(&id);
+            }
         }
         Some((entry.sequence, change_key(entry.sequence)))
     }
 
-    /// The dot that a write got at this item, if it is still in the log.
-    #[must_use]
-    pub fn find(&self, write_id: WriteId, key: &ItemKey) -> Option<Dot> {
-        let (dot, at) = self.by_write_id.get(&write_id)?;
-        (*at == hash_of(key)).then_some(*dot)
+    /// The dots that a write got at this item, of those that are still in the log, in their order.
+    pub fn dots_of(&self, write_id: WriteId, key: &ItemKey) -> impl Iterator<Item = Dot> {
+        let first = self.by_write_id.get(&write_id);
+        let hash = first.map(|_| hash_of(key));
+        let later = self.further.get(&write_id).into_iter().flatten();
+        first.into_iter().chain(later).filter(move |(_, at)| Some(*at) == hash).map(|(dot, _)| *dot)
     }
 
     fn index(&mut self, set: &ChangeSet, bytes: usize, wall: WallTime) {
         for change in &set.stored {
             // The first dot of a write stays its name: a later one is a retry that came another way.
-            self.by_write_id.entry(change.write_id).or_insert_with(|| (change.dot, hash_of(&change.key)));
+            let named = (change.dot, hash_of(&change.key));
+            match self.by_write_id.entry(change.write_id) {
+                btree_map::Entry::Vacant(free) => drop(free.insert(named)),
+                btree_map::Entry::Occupied(_) => self.further.entry(change.write_id).or_default().push(named),
+            }
             self.write_ids.push_back(change.write_id);
         }
         self.entries.push_back(Entry { sequence: self.next, bytes, wall, changes: set.stored.len() });

@@ -114,8 +114,13 @@ impl Partition {
     /// The dot that a write got before, if the log still knows it.
     #[must_use]
     pub fn find(&self, write_id: WriteId, key: &ItemKey) -> Option<Dot> {
-        let pending = self.pending.stored.iter().find(|change| change.write_id == write_id && change.key == *key);
-        pending.map(|change| change.dot).or_else(|| self.log.find(write_id, key))
+        self.dots_of(write_id, key).next()
+    }
+
+    /// All dots that a write got, of those that the log still knows: several when several owners coordinated it.
+    pub fn dots_of(&self, write_id: WriteId, key: &ItemKey) -> impl Iterator<Item = Dot> {
+        let of = move |change: &&Change| change.write_id == write_id && change.key == *key;
+        self.log.dots_of(write_id, key).chain(self.pending.stored.iter().filter(of).map(|change| change.dot))
     }
 
     /// Notes that an item is now `after`: every version is stored, and what its vector names is obsolete.

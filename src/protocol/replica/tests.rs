@@ -235,6 +235,32 @@ fn retry_finds_its_write_in_the_log_until_the_window_ends() {
     assert_eq!(partition.find(WriteId::new(3), &key("k")), Some(dot(1, 3)));
 }
 
+/// A write that two owners coordinated. The dots leave the log as their entries do, the first first.
+#[test]
+fn log_keeps_all_dots_of_a_write_until_each_is_trimmed() {
+    let mut disk = Disk::default();
+    let mut partition = Partition::load(PartitionId::new(0), &disk.image).unwrap();
+    let store = |disk: &mut Disk, partition: &mut Partition, write_id: u128, at: Dot, wall: u64| {
+        let mut item = Siblings::default();
+        item.put(&Context::default(), version(at, write_id), ConflictPolicy::default());
+        partition.record(&key("k"), &item);
+        let mut batch = Batch::default();
+        partition.seal(WallTime::from_millis(wall), &mut batch);
+        disk.commit(&batch);
+    };
+    let dots = |partition: &Partition| partition.dots_of(WriteId::new(7), &key("k")).collect::<Vec<_>>();
+    store(&mut disk, &mut partition, 7, dot(2, 1), 1000);
+    store(&mut disk, &mut partition, 7, dot(1, 1), 2000);
+    assert_eq!(dots(&partition), [dot(2, 1), dot(1, 1)]);
+    assert_eq!(partition.find(WriteId::new(7), &key("k")), Some(dot(2, 1)), "the first stays its name");
+    assert_eq!(dots(&Partition::load(PartitionId::new(0), &disk.image).unwrap()), [dot(2, 1), dot(1, 1)]);
+    assert_eq!(partition.dots_of(WriteId::new(7), &key("other")).count(), 0);
+    store(&mut disk, &mut partition, 8, dot(1, 2), 1001 + RETRY_WINDOW_MS);
+    assert_eq!(dots(&partition), [dot(1, 1)]);
+    store(&mut disk, &mut partition, 9, dot(1, 3), 2001 + RETRY_WINDOW_MS);
+    assert!(dots(&partition).is_empty());
+}
+
 #[test]
 fn log_stays_within_its_bytes_under_load() {
     let mut disk = Disk::default();

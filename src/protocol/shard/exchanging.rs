@@ -409,7 +409,7 @@ impl Shard {
         };
         // What is left of theirs once the obsolete is out is not what they have.
         let their_item = theirs.as_ref().filter(|_| retired.versions == 0).map(|theirs| theirs.item.clone());
-        let joined = theirs.and_then(|theirs| self.joined(address, ours.as_ref(), theirs));
+        let joined = theirs.and_then(|theirs| self.joined((partition, key, address), ours.as_ref(), theirs));
         if let Some(joined) = &joined {
             let before = ours.as_ref().map_or(0, |held| held.record.len());
             if self.check_room_for_merge(before, joined.record.len()).is_err() {

@@ -48,6 +48,7 @@ mod standing_in;
 mod throttle;
 mod timers;
 mod trees;
+mod twins;
 mod view;
 mod writing;
 
@@ -78,6 +79,7 @@ use self::restoring::Restores;
 use self::slow::SlowLog;
 use self::throttle::Throttle;
 use self::timers::Timer;
+use self::twins::Twins;
 use crate::protocol::coordinator::Copied;
 use crate::protocol::replica::{Batch, Partition, ReadError, ReadId, Storage};
 use crate::protocol::ring::{KeyHash, partition_of};
@@ -116,6 +118,7 @@ pub struct Shard {
     stand_ins: BTreeMap<PartitionId, Partition>,
     keeps_actors: bool,
     trusts_heads: bool,
+    twins: Twins,
     fallbacks: BTreeMap<PartitionId, Arc<[u16]>>,
     hints: Hints,
     exchanges: Exchanges,
@@ -178,6 +181,7 @@ impl Shard {
             stand_ins: BTreeMap::new(),
             keeps_actors: false,
             trusts_heads: false,
+            twins: Twins::Replaced,
             fallbacks: BTreeMap::new(),
             hints: Hints::default(),
             exchanges,

@@ -430,7 +430,7 @@ impl Shard {
     }
 
     /// Whether a read heard of a version that this replica's clock covers and its copy did not know: either it is
-    /// obsolete, or the copy has got it since.
+    /// obsolete, or the copy has got it since. Or of one whose write was replaced under another dot.
     fn is_to_be_judged(&mut self, id: u64) -> bool {
         let Some(operation) = self.operations.get_mut(id) else { return false };
         let (me, role, partition) = (operation.owners.me(), operation.owners.role(), operation.partition);
@@ -440,7 +440,12 @@ impl Shard {
         let own = reading.get.copy_of(me).filter(|_| role == Role::Owner);
         let (Some(own), Some(state)) = (own, self.partitions.get(&partition)) else { return false };
         let obsolete = |version: &Version| state.clock().covers_up_to(version.dot) && !own.knows(version.dot);
-        let suspicious = reading.get.merged().versions().iter().any(obsolete);
+        let merged = reading.get.merged();
+        let policy = self.view.policy(operation.address.table());
+        // What is here has no twins that this replica knows of, so only what others have besides is looked up.
+        let twins = || self.twins.of_replaced((state, &operation.key), policy, merged, &Context::default());
+        let has_twins = || !own.is_alike(merged) && !twins().is_empty();
+        let suspicious = merged.versions().iter().any(obsolete) || has_twins();
         if suspicious {
             reading.judged = Judged::Waits;
         }
@@ -454,6 +459,12 @@ impl Shard {
         if let (Some(reading), Ok(copy), Some(state)) = (&mut operation.reading, copy, state) {
             let known = |dot: Dot| copy.as_ref().is_some_and(|held| held.item.knows(dot));
             reading.get.retire(|dot| state.clock().covers_up_to(dot) && !known(dot));
+            let policy = self.view.policy(operation.address.table());
+            let (at, merged) = ((state, &operation.key), reading.get.merged());
+            let twins = self.twins.of_replaced(at, policy, merged, &Context::default());
+            if !twins.is_empty() {
+                reading.get.retire(|dot| twins.contains(&dot));
+            }
         }
         if let Some(reading) = &mut operation.reading {
             reading.judged = Judged::Done;

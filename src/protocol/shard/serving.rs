@@ -9,7 +9,7 @@ use super::{Now, Shard, Source};
 use crate::protocol::replica::{ItemKey, Partition, ReadError, ReadId, ScanPage, ScanRange, Storage, open_copy};
 use crate::protocol::ring::KeyHash;
 use crate::protocol::types::{Address, PartitionId};
-use crate::protocol::version::{ConflictPolicy, Dot, Retired, Siblings};
+use crate::protocol::version::{ConflictPolicy, Context, Dot, Retired, Siblings};
 use crate::protocol::wire::{
     Failure, FailureCode, Frame, Header, Kind, MergeRequest, ReadReply, ScanReply, ScanRequest,
 };
@@ -101,7 +101,7 @@ impl Shard {
             false => self.without_obsolete((partition, key), ours.as_ref(), theirs),
         };
         self.counters.taken_back += u64::from(contested);
-        if let Some(joined) = self.joined(address, ours.as_ref(), theirs) {
+        if let Some(joined) = self.joined((partition, key, address), ours.as_ref(), theirs) {
             let after = joined.record.len();
             if let Err(failure) = self.check_hint_room(key, before, after) {
                 self.counters.hints_refused += 1;
@@ -151,20 +151,31 @@ impl Shard {
     }
 
     /// What this node's copy is to become, if it is to change.
-    pub(super) fn joined(&self, address: &Address, ours: Option<&Held>, theirs: Held) -> Option<Held> {
+    pub(super) fn joined(
+        &self,
+        (partition, key, address): (PartitionId, &ItemKey, &Address),
+        ours: Option<&Held>,
+        theirs: Held,
+    ) -> Option<Held> {
         let policy = self.view.policy(address.table());
-        let Some(ours) = ours else { return (!theirs.item.is_empty()).then_some(theirs) };
-        if ours.item == theirs.item {
-            return None;
+        let mut joined = match ours {
+            None if theirs.item.is_empty() => return None,
+            Some(ours) if ours.item == theirs.item => return None,
+            None => theirs,
+            Some(ours) if policy == ConflictPolicy::Siblings && theirs.item.dominates(&ours.item) => theirs,
+            Some(ours) => {
+                let mut item = ours.item.clone();
+                if !item.join(&theirs.item, policy) {
+                    return None;
+                }
+                let record = if item == theirs.item { theirs.record } else { item.to_record() };
+                Held { item, record }
+            }
+        };
+        if self.retire_twins((partition, key), policy, &mut joined.item, &Context::default()) {
+            joined.record = joined.item.to_record();
         }
-        if policy == ConflictPolicy::Siblings && theirs.item.dominates(&ours.item) {
-            return Some(theirs);
-        }
-        let mut joined = ours.item.clone();
-        joined.join(&theirs.item, policy).then(|| {
-            let record = if joined == theirs.item { theirs.record } else { joined.to_record() };
-            Held { item: joined, record }
-        })
+        Some(joined)
     }
 
     /// Joins what a read found into this node's copy, when the client has its answer already.
@@ -180,7 +191,7 @@ impl Shard {
         // A copy that cannot be read is not repaired by a read: others may have more of it than this read saw.
         let Ok(ours) = copy else { return };
         let (theirs, _) = self.without_obsolete((partition, key), ours.as_ref(), theirs);
-        if let Some(joined) = self.joined(address, ours.as_ref(), theirs)
+        if let Some(joined) = self.joined((partition, key, address), ours.as_ref(), theirs)
             && self.check_hint_room(key, 0, joined.record.len()).is_ok()
             && self.check_room_for_merge(ours.as_ref().map_or(0, |held| held.record.len()), joined.record.len()).is_ok()
         {

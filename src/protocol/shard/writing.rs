@@ -6,6 +6,7 @@ use super::items::{Held, LocalCopy, Task};
 use super::operation::{Operation, Purpose, PutWork, Request, Role, Stage};
 use super::reading::remaining_ms;
 use super::timers::Timer;
+use super::twins::Twins;
 use super::{Now, Output, PeerIndex, Shard, Source, Verb, View};
 use crate::protocol::coordinator::{Copied, Copy, Enough, Holder, Put, PutResponse, Slot};
 use crate::protocol::replica::{Partition, PartitionClock, Storage};
@@ -197,7 +198,11 @@ impl Shard {
             checksum: request.checksum,
             value: request.value,
         };
-        item.put(&context, version, policy);
+        self.retire_twins((partition, &key), policy, &mut item, &context);
+        match self.twins {
+            Twins::Replaced => item.put(&context, version, policy),
+            Twins::Kept => item.put_beside_twins(&context, version, policy),
+        }
         let token = context.after_write(dot, &item).to_token(&address, &self.view.token_keys);
         let minted = Some((dot, token, shown_count(&item)));
         let operation = self.operations.get_mut(id).expect("the caller has just seen the operation");
@@ -269,6 +274,7 @@ impl Shard {
         let merged = Held { record: Bytes::new(), item: merged };
         let (merged, _) = self.without_obsolete((partition, &key), held.as_ref(), merged);
         if item.join(&merged.item, policy) {
+            self.retire_twins((partition, &key), policy, &mut item, &Context::default());
             let record = item.to_record();
             let before = held.as_ref().map_or(0, |held| held.record.len());
             if self.check_room_for_merge(before, record.len()).is_err() {

@@ -143,6 +143,12 @@ impl Siblings {
         self.vector.covers(dot) || self.versions.iter().any(|version| version.dot == dot)
     }
 
+    /// Whether the write was replaced: it is in the past, and no version here.
+    #[must_use]
+    pub fn has_replaced(&self, dot: Dot) -> bool {
+        self.vector.covers(dot) && self.versions.binary_search_by_key(&dot, |version| version.dot).is_err()
+    }
+
     /// Whether everything that the client has seen is known here.
     #[must_use]
     pub fn knows_all(&self, seen: &Context) -> bool {
@@ -195,9 +201,18 @@ impl Siblings {
         Self { vector: VersionVector::new(), versions }
     }
 
-    /// A new write: drops the versions that its client had seen and adds it. The caller minted its dot above
-    /// everything that this item knows of the actor, and for a last-writer-wins table its HLC above all of it.
+    /// A new write: drops the versions that its client had seen, with their twins, and adds it. The caller minted its
+    /// dot above everything that this item knows of the actor, and for a last-writer-wins table its HLC above all of
+    /// it.
     pub fn put(&mut self, seen: &Context, version: Version, policy: ConflictPolicy) {
+        self.retire_twins_of(seen);
+        self.put_beside_twins(seen, version, policy);
+    }
+
+    /// The other half of [`put`](Self::put): on its own it breaks rule 3, so that the simulated world can prove that it
+    /// would notice.
+    #[doc(hidden)]
+    pub fn put_beside_twins(&mut self, seen: &Context, version: Version, policy: ConflictPolicy) {
         assert!(!self.knows(version.dot), "a dot is minted once");
         self.versions.retain(|held| !seen.covers(held.dot));
         self.vector.join(&seen.vector);
@@ -281,6 +296,19 @@ impl Siblings {
             }
         }
         Shown { live, context: Context::of(self) }
+    }
+
+    /// Drops the twins of what the client had seen: a write that two owners coordinated has two dots, and whoever has
+    /// replaced it under one of them has replaced it under both. The twin's dot enters the past, and by the meaning of
+    /// an entry all earlier dots of its actor do. That takes nothing along: whoever holds a version came to it with
+    /// whole items, so each earlier dot of its actor is held here, and stays, or was replaced.
+    fn retire_twins_of(&mut self, seen: &Context) {
+        let (replaced, kept): (Vec<&Version>, _) = self.versions.iter().partition(|held| seen.covers(held.dot));
+        let is_twin = |held: &&Version| replaced.iter().any(|version| version.write_id == held.write_id);
+        let twins: Vec<Dot> = kept.into_iter().filter(is_twin).map(|held| held.dot).collect();
+        if !twins.is_empty() {
+            self.retire(|dot| twins.contains(&dot));
+        }
     }
 
     fn join_siblings(&mut self, other: &Self) {

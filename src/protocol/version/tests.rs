@@ -287,6 +287,25 @@ fn two_versions_of_one_write_are_shown_once_and_replaced_together() {
     assert_eq!(both.versions().len(), 1);
 }
 
+/// A client that knew a write under one dot replaced it; the other dot was left beside the new value. The earlier
+/// sibling of the twin's actor, which nobody has replaced, must stay.
+#[test]
+fn put_over_one_twin_replaces_the_other_and_no_sibling_of_its_actor() {
+    let one = version(dot(1, 2), 1);
+    let two = Version { dot: dot(2, 1), ..one.clone() };
+    let seen_in_full = Context::of(&item(&[], vec![two.clone()]));
+    let own_only = Context { own: Some(dot(2, 1)), ..Context::default() };
+    for seen in [seen_in_full, own_only] {
+        let mut state = item(&[], vec![version(dot(1, 1), 1), one.clone(), two.clone()]);
+        state.put(&seen, version(dot(3, 1), 2), ConflictPolicy::Siblings);
+        assert_eq!(state, item(&[(1, 2), (2, 1)], vec![version(dot(1, 1), 1), version(dot(3, 1), 2)]));
+        assert!(state.has_replaced(dot(1, 2)) && !state.has_replaced(dot(1, 1)) && !state.has_replaced(dot(3, 1)));
+    }
+    let mut state = item(&[], vec![one.clone(), two]);
+    state.put(&Context::default(), version(dot(3, 1), 2), ConflictPolicy::Siblings);
+    assert_eq!(state.versions().len(), 3, "who has seen neither replaces neither");
+}
+
 #[test]
 fn put_with_old_context_creates_sibling() {
     let mut state = Siblings::default();

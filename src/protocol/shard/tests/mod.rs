@@ -14,3 +14,4 @@ mod serving;
 mod slow;
 mod stripping;
 mod trees;
+mod twins;
