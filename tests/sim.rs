@@ -26,6 +26,8 @@ const FOUND: &[(u64, &str)] = &[
     (143, "a hint was weighed without what its coordinator had read of other hints"),
     (346, "the checker of strips took a sibling below a stripped entry for lost"),
     (384, "a tombstone whose lookup failed once was not looked at again before the next day"),
+    (4_576, "the checker of gossip did not allow for the news with which everybody starts"),
+    (11_074, "the same, in another run of less than a second"),
     (6_000_064, "a retry was taken for a write that the log knew and a damaged copy had taken along"),
 ];
 

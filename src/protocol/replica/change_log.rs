@@ -6,10 +6,10 @@
 //!          | obsolete u32 | (dot u128)*
 //! ```
 //!
-//! One entry per turn and partition, in the batch of the items that it describes. Two read it today: the partition
-//! clock, rebuilt from the entries after its last record; and retries, which find a write id that is in no version any
-//! more because the version was replaced. It is trimmed from its old end by age (the retry window) and by bytes; a
-//! consumer that comes later than that has the hash tree.
+//! One entry per turn and partition, in the batch of the items that it describes. Three read it: the partition clock,
+//! rebuilt from the entries after its last record; retries, which find a write id that is in no version any more
+//! because the version was replaced; and merges, which find a write's other dots. It is trimmed from its old end by age
+//! (the retry window) and by bytes; a consumer that comes later than that has the hash tree.
 
 use std::collections::{BTreeMap, VecDeque, btree_map};
 
