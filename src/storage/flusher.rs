@@ -64,7 +64,8 @@ impl Drop for Flusher {
 /// What a tick may flush: one old family, or a few of whatever age when there are many log files.
 fn flush_round(database: &Database, round: u32) {
     // Counting log files reads the directory: once a second.
-    let crowded = round.is_multiple_of(ROUNDS_PER_COUNT) && log_files(database) > LOG_FILES_MAX;
+    let crowded =
+        round.is_multiple_of(ROUNDS_PER_COUNT) && log_files(database) > database.families().len() + LOG_FILES_SPARE;
     let now = database.tick();
     let (age, count) = if crowded { (0, FLUSHES_CROWDED) } else { (AGE_TICKS, 1) };
     for family in oldest(database, now, age).into_iter().take(count) {
@@ -121,7 +122,9 @@ const AGE_TICKS: u32 = 240;
 const ROUNDS_PER_COUNT: u32 = 4;
 /// Numbers for operators are sampled every two seconds.
 const ROUNDS_PER_SAMPLE: u32 = 8;
-/// More log files than this are in the way: restart time, open files. Each flush of any family makes one.
-const LOG_FILES_MAX: usize = 32;
+/// More log files than column families and these are in the way: restart time, open files. Each flush of any family makes
+/// one, and where all are written alike and flushed in turn, there are as many as families: that is no crowd, and to
+/// flush for it makes more of them than it removes.
+const LOG_FILES_SPARE: usize = 32;
 /// Flushes begun at once when there are too many log files. RocksDB does one at a time; more only wait in its queue.
 const FLUSHES_CROWDED: usize = 8;

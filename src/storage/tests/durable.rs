@@ -241,7 +241,7 @@ fn log_files_do_not_pile_up() {
     // Partition 1 is written once; partition 0 is flushed again and again.
     storage.commit(&batch(vec![put(1, &item_key("t", 1, b""), b"v")])).unwrap();
     let busy = store.database.family(FamilyName::Partition(PartitionId::new(0))).unwrap();
-    for n in 0..40 {
+    for n in 0..60 {
         storage.commit(&one(n)).unwrap();
         super::super::flusher::flush(&store.database, &busy, true);
     }
