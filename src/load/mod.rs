@@ -26,23 +26,39 @@
 //! | `statistics`, `compare` | noise, and differences beyond it |
 //! | `suite`, `file`, `page` | always the same runs; a report as a file, and as a page |
 //!
-//! *Which settings matter*, measured on 2026-11-28 with three servers and the generator on two noisy cores, 128 B, 64
-//! in flight, in turn with the build before, CPU of all servers per operation (median of three):
+//! *Which settings matter*, measured on 2026-11-28 with three servers and the generator on two cores that others used
+//! too, 128 B, 64 in flight unless it says otherwise, always in turn with the build before: CPU of all servers per
+//! operation (medians of three). The same build differs by a fifth from one quarter of an hour to the next, so only the
+//! two figures of a line belong together.
 //!
 //! | setting | put | get |
 //! |---|---|---|
 //! | `[storage] item_cache` 64 MiB, timers of what is over dropped; without | 71.0 -> 66.9 us | 30.1 -> 14.6 us |
 //! | the same, one request at a time: p50 | 0.34 -> 0.29 ms | 0.18 -> 0.14 ms |
 //! | a turn's writes sorted by partition (kept) | 62.4 -> 57.4 us | |
+//! | memtables as hash tables, not skip lists (kept): the floor's read-modify-write, 22 in a batch | 8.2 -> 3.7 us | |
+//! | the same: a put, beside a neighbour that took half of the machine | 105.6 -> 65.6 us | |
+//! | RocksDB's threads nice (kept), 12,000 a second: p99.9 | 24.0 -> 21.6 ms | |
+//! | the same, 256 in flight of 1 KiB: the worst of ten seconds, two runs | 419, 153 -> 80, 43 ms | |
+//! | mimalloc under RocksDB's C++ as well: within the noise (left out) | 56.5 -> 56.7 us | |
+//! | jemalloc under everything instead: within the noise (left out) | 56.5 -> 55.9 us | |
+//! | aws-lc-rs instead of ring: within the noise (left out) | 56.5 -> 57.9 us | |
+//! | a turn that lets the network in once more before it begins: dearer (left out) | 56.5 -> 64.6 us | |
+//! | initial window 16 KiB instead of 2 MiB: no better (left at 2 MiB) | 56.5 -> 67.2 us | |
 //! | acknowledgements asked for every 10 packets: within the noise (left out) | 66.9 -> 68.3 us | 14.6 -> 14.7 us |
 //! | UDP payload at most 1,452 bytes instead of 6,500 (left at 6,500) | 66.9 -> 71.0 us | 14.6 -> 16.0 us |
-//! | memtables of 2 MiB instead of 16, or without their Bloom filter: within the noise (left) | | |
+//! | skip-list memtables of 2 MiB instead of 16, or without their Bloom filter: within the noise | | |
 //! | huge pages for RocksDB's memory (`glibc.malloc.hugetlb=1`): no smaller share of the search (left) | | |
 //!
-//! What holds puts back: 40 % of the servers' CPU is RocksDB's insertion into memtables, of which two thirds is one
-//! function that misses the processor's cache at each step of a skip list (`FindSpliceForLevel`, 27 %); 17 % is the
-//! kernel, 11 % the rules, 6 % QUIC and TLS, 6 % allocation. One entry of the change log a turn instead of one a
-//! partition and turn would spare the servers nearly half of those insertions.
+//! What holds puts back is the turn, not what is in it: one costs a node 229 us of CPU with 8 inputs (12,000 puts a
+//! second, open loop) and 258 us with 28 (26,400 a second, 64 in flight). A third of it is the kernel (`sendmsg` 18 %,
+//! `epoll_wait` 8 %, `recvmmsg` 4 %, the write-ahead log 4 %), for a turn wakes up, reads three sockets' worth of
+//! packets, writes the log once and sends to two peers and a client; the rest is spread thin (no function above 5 %)
+//! over a thread that finds its data out of the processor's caches, because three servers and the generator take turns
+//! on two cores. So puts cost less the more are on their way (see the README's table at 256 and 64), and half of the
+//! highest rate takes nine tenths of the CPU, which is why the open loop's p99 lies above 5 ms there. A core for each
+//! shard is what it would take; and in the program, one change-log entry a turn instead of one a partition and turn: a
+//! commit has 1.9 insertions for each put, and is half of the turn's time.
 //!
 //! *Caveats.* Client and servers share the machine in a local run, so every figure stands beside the CPU that each
 //! process used for it.

@@ -61,6 +61,8 @@ pub(super) enum Phase {
 pub struct Tally {
     /// Events.
     pub events: u64,
+    /// Processes that started.
+    pub starts: u64,
     /// Frames between nodes.
     pub frames: u64,
     /// Their bytes.
@@ -105,6 +107,7 @@ impl Tally {
     /// Adds the counts of another run.
     pub fn add(&mut self, run: &Self) {
         self.events += run.events;
+        self.starts += run.starts;
         self.frames += run.frames;
         self.bytes += run.bytes;
         self.datagrams += run.datagrams;

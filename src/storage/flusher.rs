@@ -122,9 +122,9 @@ const AGE_TICKS: u32 = 240;
 const ROUNDS_PER_COUNT: u32 = 4;
 /// Numbers for operators are sampled every two seconds.
 const ROUNDS_PER_SAMPLE: u32 = 8;
-/// More log files than column families and these are in the way: restart time, open files. Each flush of any family makes
-/// one, and where all are written alike and flushed in turn, there are as many as families: that is no crowd, and to
-/// flush for it makes more of them than it removes.
+/// More log files than column families and these are in the way: restart time, open files. Each flush of any family
+/// makes one, and where all are written alike and flushed in turn, there are as many as families: that is no crowd, and
+/// to flush for it makes more of them than it removes.
 const LOG_FILES_SPARE: usize = 32;
 /// Flushes begun at once when there are too many log files. RocksDB does one at a time; more only wait in its queue.
 const FLUSHES_CROWDED: usize = 8;

@@ -130,12 +130,12 @@ impl Tuning {
 
 /// The memtables of partitions are hash tables: a bucket for each hash of a key, a short list in each.
 ///
-/// In RocksDB's skip list an insertion goes past some thirty keys, each of them in memory that no cache of the processor
-/// has when 64 memtables share it: two thirds of the time of a commit. A bucket is one or two such places, and one that
-/// grows (a key with many sort keys) becomes a skip list by itself. The price is paid by who wants keys in order: an
-/// iterator copies and sorts the memtable first. So [`super::database::Database::rows`], through which all iterators
-/// come, has a large memtable flushed before it is listed; and an iterator that does not ask for the total order would
-/// see one bucket only, in silence, which is why they all come through there.
+/// In RocksDB's skip list an insertion goes past some thirty keys, each of them in memory that no cache of the
+/// processor has when 64 memtables share it: two thirds of the time of a commit. A bucket is one or two such places,
+/// and one that grows (a key with many sort keys) becomes a skip list by itself. The price is paid by who wants keys in
+/// order: an iterator copies and sorts the memtable first. So a listing has a large memtable flushed (`scan`), and all
+/// iterators come through [`super::database::Database::rows`]: one that does not ask for the total order would see one
+/// bucket only, in silence.
 fn set_hashed(options: &mut Options, memtable_bytes: usize) {
     // The table files' filters take in these beginnings beside the whole keys: twenty bits an item instead of ten.
     options.set_prefix_extractor(SliceTransform::create("quorate.kind-and-hash", kind_and_hash, None));
@@ -198,8 +198,8 @@ fn open_files_max() -> i32 {
 
 const MIB: u64 = 1024 * 1024;
 const MEMTABLE_BYTES_MIN: usize = 1024 * 1024;
-/// A bucket, of eight bytes, for so many bytes of a memtable at its cap, which few reach: a list of one or two then. Each
-/// idle partition pays for its buckets, 64 of them for 4 MiB.
+/// A bucket, of eight bytes, for so many bytes of a memtable at its cap, which few reach: a list of one or two then.
+/// Each idle partition pays for its buckets, 64 of them for 4 MiB.
 const BUCKET_PER_BYTES: usize = 2048;
 /// Kind and hash are the first of a storage key.
 const KIND_AND_HASH_BYTES: usize = 1 + 8;
