@@ -38,8 +38,7 @@
 //! | a turn's writes sorted by partition (kept) | 62.4 -> 57.4 us | |
 //! | memtables as hash tables, not skip lists (kept): the floor's read-modify-write, 22 in a batch | 8.2 -> 3.7 us | |
 //! | the same: a put, beside a neighbour that took half of the machine | 105.6 -> 65.6 us | |
-//! | RocksDB's threads nice (kept), 12,000 a second: p99.9 | 24.0 -> 21.6 ms | |
-//! | the same, 256 in flight of 1 KiB: the worst of ten seconds, two runs | 419, 153 -> 80, 43 ms | |
+//! | RocksDB's threads nice, 12,000 a second, p99.9 (left out: compaction might starve) | 24.0 -> 21.6 ms | |
 //! | mimalloc under RocksDB's C++ as well: within the noise (left out) | 56.5 -> 56.7 us | |
 //! | jemalloc under everything instead: within the noise (left out) | 56.5 -> 55.9 us | |
 //! | aws-lc-rs instead of ring: within the noise (left out) | 56.5 -> 57.9 us | |

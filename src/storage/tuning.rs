@@ -12,7 +12,7 @@
 use std::fs;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, Env, LogLevel, MemtableFactory,
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel, MemtableFactory,
     Options, SliceTransform, WriteBufferManager,
 };
 
@@ -150,15 +150,6 @@ fn kind_and_hash(key: &[u8]) -> &[u8] {
 fn set_threads(options: &mut Options) {
     // One flush and one compaction at a time: the shards need the cores.
     options.set_max_background_jobs(2);
-    // What flushes and compactions do can wait a moment, requests cannot: their threads are nice (10).
-    match Env::new() {
-        Ok(mut env) => {
-            env.lower_thread_pool_cpu_priority();
-            env.lower_high_priority_thread_pool_cpu_priority();
-            options.set_env(&env);
-        }
-        Err(error) => tracing::warn!(%error, "flushes and compactions run at the priority of requests"),
-    }
     // Hashed memtables have one writer at a time: where the turns of two shards meet in one write group, its leader
     // inserts both. Pipelined and unordered writes are for dozens of writers; they stay off.
     options.set_allow_concurrent_memtable_write(false);
