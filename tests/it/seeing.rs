@@ -142,7 +142,9 @@ fn top_once_tells_the_rates_of_every_node_under_load() {
         println!("{text}");
         assert!(text.starts_with("3 of 3 nodes answer  ") && !text.contains('\u{1b}'), "{text:?}");
         assert!(NAMES.iter().all(|name| text.lines().any(|line| line.starts_with(name))), "{text}");
-        assert!(text.contains("GET P99") && text.contains(" ms"), "{text}");
+        // A fast machine answers in microseconds, a busy one in milliseconds.
+        let times = [" us ", " ms ", " s "].iter().any(|unit| text.contains(unit));
+        assert!(text.contains("GET P99") && times, "{text}");
     });
     // Without load there is nothing to tell, and that is told.
     until("the rates fall to nothing", || {
