@@ -116,7 +116,7 @@ enum Way {
 
 /// What is to be found of a family.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     stretches: Vec<Stretch>,
     gaps: Vec<Gap>,
     errors: BTreeSet<String>,
@@ -174,17 +174,37 @@ impl<'a> Rebuild<'a> {
 
     /// Steps 1 to 3.
     pub(super) fn stage(&self, name: FamilyName) -> Result<Rebuilt, RebuildError> {
+        self.stage_found(name, self.find(name)?)
+    }
+
+    /// Steps 2 and 3. What can no longer be read when it is copied is looked for again: else everything after it would
+    /// be left out.
+    pub(super) fn stage_found(&self, name: FamilyName, mut found: Found) -> Result<Rebuilt, RebuildError> {
         let part = self.data.join(REBUILD).join(format!("{name}.part"));
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| RebuildError::Io { path, source }
         };
-        if part.exists() {
-            fs::remove_dir_all(&part).map_err(at(&part))?;
-        }
-        fs::create_dir_all(&part).map_err(at(&part))?;
-        let mut found = self.find(name)?;
-        let kept = self.write(name, &part, &mut found)?;
+        let mut attempt = 1;
+        let kept = loop {
+            if part.exists() {
+                fs::remove_dir_all(&part).map_err(at(&part))?;
+            }
+            fs::create_dir_all(&part).map_err(at(&part))?;
+            let gaps = found.gaps.len();
+            let kept = self.write(name, &part, &mut found)?;
+            if found.gaps.len() == gaps || attempt == ATTEMPTS_MAX {
+                break kept;
+            }
+            attempt += 1;
+            let again = self.find(name)?;
+            found.stretches = again.stretches;
+            found.errors.extend(again.errors);
+            // If all can be read this time, the gap stays: such a disk is not asked for a clock (see the head).
+            if !again.gaps.is_empty() {
+                found.gaps = again.gaps;
+            }
+        };
         self.set_aside(name, &found.errors)?;
         let gaps = u64::try_from(found.gaps.len()).unwrap_or(u64::MAX);
         let report = part.join(REPORT);
@@ -209,7 +229,7 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Step 1.
-    fn find(&self, name: FamilyName) -> Result<Found, RebuildError> {
+    pub(super) fn find(&self, name: FamilyName) -> Result<Found, RebuildError> {
         let mut found = Found::default();
         // All but the format record, which is written anew.
         let all = Gap { from: vec![1], to: END.to_vec() };
@@ -481,6 +501,8 @@ const REASONS: &str = "reasons.txt";
 /// Probes of one family. A damaged block of 8 KiB takes about thirty; a whole file that is lost is found out to be so
 /// to a four-thousandth of its range.
 const PROBES_MAX: u32 = 4096;
+/// Copies of one family that are begun, when blocks that were found readable are not any more.
+const ATTEMPTS_MAX: u32 = 3;
 /// A staged file is ended above this: RocksDB handles files of this size every day.
 const STAGED_FILE_BYTES: u64 = 256 << 20;
 

@@ -243,6 +243,45 @@ fn damage_is_survived_wherever_in_the_file_it_is() {
     }
 }
 
+/// Opens without the record of damage, so that nothing is rebuilt.
+fn open_as_it_is(home: &Path) -> Store {
+    let database = home.join("rocksdb");
+    let tuning = Tuning::new(&options(home, Durability::Os));
+    let names = DB::list_cf(&tuning.database(), &database).unwrap();
+    let all = tuning.families();
+    let of = |name: &String| FamilyName::parse(name).unwrap_or(FamilyName::Meta);
+    let families = names.iter().map(|name| rocksdb::ColumnFamilyDescriptor::new(name, all.of(of(name)).clone()));
+    let db = DB::open_cf_descriptors(&tuning.database(), &database, families).unwrap();
+    let meta = db.cf_handle("meta").unwrap();
+    db.delete_cf(&meta, "damaged").unwrap();
+    drop(meta);
+    drop(db);
+    open(home, Durability::Os)
+}
+
+#[test]
+fn block_that_rots_while_the_family_is_copied_takes_no_other_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let file = two_generations(home.path());
+    let store = open(home.path(), Durability::Os);
+    let families = Tuning::new(&options(home.path(), Durability::Os)).families();
+    let rebuild = Rebuild::new(&store.database, home.path(), &families);
+    let name = FamilyName::Partition(ZERO);
+    let found = rebuild.find(name).unwrap();
+    rot(&file, 300_000);
+    let staged = rebuild.stage_found(name, found).unwrap();
+    assert!(staged.gaps > 0 && staged.kept < ITEMS, "the damage was met: {staged:?}");
+    rebuild.swap(name).unwrap();
+    drop(store);
+    let store = open_as_it_is(home.path());
+    let gone = newest_or_gone(&store);
+    println!("{staged:?}; {gone} of {ITEMS} gone");
+    // One block, and what lies between its items in the level below: not the half of the partition after it.
+    assert!(gone > 0 && gone < 200, "{gone} gone");
+    let seat = store.shard_seat(callbacks().0);
+    assert_eq!(seat.storage().load(ZERO).unwrap(), PartitionImage::default(), "no clock over a gap");
+}
+
 #[test]
 fn rebuild_that_was_cut_off_goes_on_at_the_next_open() {
     for steps in [1, 2] {
@@ -250,22 +289,8 @@ fn rebuild_that_was_cut_off_goes_on_at_the_next_open() {
         let file = two_generations(home.path());
         rot(&file, 300_000);
         damage_is_met(home.path());
-        // As an open does, up to a crash: opened without the record, so that it begins nothing by itself.
-        let store = {
-            let database = home.path().join("rocksdb");
-            let tuning = Tuning::new(&options(home.path(), Durability::Os));
-            let names = DB::list_cf(&tuning.database(), &database).unwrap();
-            let all = tuning.families();
-            let of = |name: &String| FamilyName::parse(name).unwrap_or(FamilyName::Meta);
-            let families =
-                names.iter().map(|name| rocksdb::ColumnFamilyDescriptor::new(name, all.of(of(name)).clone()));
-            let db = DB::open_cf_descriptors(&tuning.database(), &database, families).unwrap();
-            let meta = db.cf_handle("meta").unwrap();
-            db.delete_cf(&meta, "damaged").unwrap();
-            drop(meta);
-            drop(db);
-            open(home.path(), Durability::Os)
-        };
+        // As an open does, up to a crash.
+        let store = open_as_it_is(home.path());
         let families = Tuning::new(&options(home.path(), Durability::Os)).families();
         let rebuild = Rebuild::new(&store.database, home.path(), &families);
         let name = FamilyName::Partition(ZERO);
