@@ -22,7 +22,7 @@ pub(super) struct StatusJson {
     nodes: Vec<MemberJson>,
 }
 
-/// The node that answers.
+/// The node that answers, in the words of `quorate status --json`.
 #[derive(Debug, Serialize)]
 struct NodeJson {
     id: String,
@@ -37,6 +37,13 @@ struct NodeJson {
     disk: String,
     disk_free_bytes: u64,
     disk_reserve_bytes: u64,
+    stored_bytes: u64,
+    hints: u64,
+    hint_bytes: u64,
+    /// Since every partition here last agreed with its other owners' copies; null until all of them once did.
+    in_sync_age_ms: Option<u64>,
+    /// Partitions that were not compared with all their other owners yet.
+    never_in_sync: u32,
     uptime_s: u64,
     generation: u64,
 }
@@ -85,6 +92,11 @@ impl StatusJson {
                 disk: status.room,
                 disk_free_bytes: status.disk_free,
                 disk_reserve_bytes: status.disk_reserve,
+                stored_bytes: status.stored_bytes,
+                hints: status.hints,
+                hint_bytes: status.hint_bytes,
+                in_sync_age_ms: status.in_sync_ms,
+                never_in_sync: status.never_in_sync,
                 uptime_s: status.uptime_s,
                 generation: status.generation.as_u64(),
             },

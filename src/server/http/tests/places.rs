@@ -36,6 +36,8 @@ fn status_shows_nodes_partitions_and_layout() {
     assert_eq!(status["node"]["name"], "n1");
     assert_eq!(status["node"]["role"], "member");
     assert_eq!(status["node"]["generation"], 3);
+    let figures = ["stored_bytes", "hints", "hint_bytes", "in_sync_age_ms", "never_in_sync"];
+    assert_eq!(figures.map(|name| status["node"][name].as_u64()), [3 << 20, 4, 5_000, 6_000, 0].map(Some));
     let nodes = status["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 3);
     let sum = |name: &str| nodes.iter().map(|node| node[name].as_u64().unwrap()).sum::<u64>();
