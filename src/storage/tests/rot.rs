@@ -273,7 +273,7 @@ fn block_that_rots_while_the_family_is_copied_takes_no_other_with_it() {
     assert!(staged.gaps > 0 && staged.kept < ITEMS, "the damage was met: {staged:?}");
     rebuild.swap(name).unwrap();
     drop(store);
-    let store = open_as_it_is(home.path());
+    let store = open(home.path(), Durability::Os);
     let gone = newest_or_gone(&store);
     println!("{staged:?}; {gone} of {ITEMS} gone");
     // One block, and what lies between its items in the level below: not the half of the partition after it.
